@@ -1,0 +1,18 @@
+"""WHAT is done: plain functions, files in, files out. One step per file; a room knows how."""
+
+import os
+
+# Read by the libraries when they are imported. A user's own setting wins.
+for _name, _value in {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # by default one call to a dead server blocks four minutes
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "DO_NOT_TRACK": "true",
+    "DVC_NO_ANALYTICS": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}.items():
+    os.environ.setdefault(_name, _value)

@@ -1,0 +1,1 @@
+"""Reading and checking slices; the Cartesian pairs; the LM's examples; held-out splits."""

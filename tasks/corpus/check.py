@@ -1,0 +1,74 @@
+"""Checks a raw slice before it may join the timeline: within itself, and against the slices before it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tasks.corpus.raw import Numbered, Problem, Raw, read_raw
+from tasks.corpus.slices import Examples
+
+SHOWN = 20
+
+
+def check_slice(folder: Path, older: Iterable[Examples] = ()) -> list[Problem]:
+    """Everything that is wrong with a raw slice, in the order of files and lines; empty if it may be added."""
+    return problems_of(read_raw(folder), older)
+
+
+def problems_of(raw: Raw, older: Iterable[Examples] = ()) -> list[Problem]:
+    """What reading found, and duplicates, contradictions and leaks between test and train."""
+    problems = [
+        *raw.problems,
+        *_repeated("facts.csv", raw.facts, ("subject", "relation", "object")),
+        *_contradicted("facts.csv", raw.facts, ("subject", "relation"), "object"),
+        *_repeated("memories.txt", raw.memories, ("key", "value", "message")),
+        *_repeated("chat.jsonl", raw.chat, ("input", "output")),
+        *_repeated("examples.jsonl", raw.examples, ("input", "target", "split")),
+        *_contradicted("examples.jsonl", raw.examples, ("input", "split"), "target"),
+        *_leaked(raw.examples, older),
+        *_repeated("texts.jsonl", raw.texts, ("text",)),
+    ]
+    return sorted(problems, key=lambda problem: (problem.file, problem.line))
+
+
+def listing(problems: list[Problem]) -> str:
+    """At most 20 problems, one per line, and the count of the rest."""
+    lines = [str(problem) for problem in problems[:SHOWN]]
+    if len(problems) > SHOWN:
+        lines.append(f"... and {len(problems) - SHOWN} more.")
+    return "\n".join(lines)
+
+
+def _repeated(file: str, rows: list[Numbered], keys: tuple[str, ...]) -> list[Problem]:
+    first: dict[tuple[str, ...], int] = {}
+    problems = []
+    for line, row in rows:
+        same = first.setdefault(tuple(row[key] for key in keys), line)
+        if same != line:
+            problems.append(Problem(file, line, f"the same row stands in line {same}."))
+    return problems
+
+
+def _contradicted(file: str, rows: list[Numbered], keys: tuple[str, ...], value: str) -> list[Problem]:
+    first: dict[tuple[str, ...], tuple[int, str]] = {}
+    problems = []
+    for line, row in rows:
+        key = tuple(row[name] for name in keys)
+        before, said = first.setdefault(key, (line, row[value]))
+        if said != row[value]:
+            what = ", ".join(part if len(part) < 60 else part[:57] + "..." for part in key)
+            reason = f'"{what}" has two {value}s: {said} (line {before}) and {row[value]}. Keep one.'
+            problems.append(Problem(file, line, reason))
+    return problems
+
+
+def _leaked(rows: list[Numbered], older: Iterable[Examples]) -> list[Problem]:
+    trained = {row["input"]: f"line {line}" for line, row in rows if row["split"] == "train"}
+    tests = [(line, row["input"]) for line, row in rows if row["split"] == "test"]
+    if tests:
+        for examples in older:
+            trained |= {row["prompt"]: f"slice {examples.name}" for row in examples.train}
+    return [
+        Problem("examples.jsonl", line, f"a test row that is trained on in {trained[text]}. Remove one of them.")
+        for line, text in tests
+        if text in trained
+    ]

@@ -1,0 +1,136 @@
+"""Turns what a slice brings into the language model's training rows and test rows."""
+
+import hashlib
+from collections.abc import Iterator
+
+from tasks.corpus.raw import Numbered
+from tasks.corpus.slices import Row
+from tasks.corpus.templates import OBJECT, SUBJECT, Templates, Wording
+
+
+def new_facts(name: str, rows: list[Numbered], valid: dict[str, Row]) -> tuple[list[Row], int]:
+    """The slice's facts as new or updated, and how many only restate what is valid already.
+
+    Args:
+        name: the slice.
+        rows: subject, relation, object, with line numbers.
+        valid: the facts that are true before this slice, by id.
+    """
+    before = {(fact["subject"], fact["relation"]): fact for fact in valid.values()}
+    facts, restated = [], 0
+    for line, row in rows:
+        old = before.get((row["subject"], row["relation"]))
+        if old and old["object"] == row["object"]:
+            restated += 1
+            continue
+        replaces = {"id": old["id"], "object": old["object"]} if old else None
+        facts.append({"id": f"{name}/{line}", **row, "category": "updated" if old else "new", "replaces": replaces})
+    return facts, restated
+
+
+def fact_rows(facts: list[Row], templates: Templates, languages: tuple[str, ...]) -> tuple[list[Row], list[Row]]:
+    """Training rows and test rows of the facts: every template but the paraphrase is trained on."""
+    train: list[Row] = []
+    test: list[Row] = []
+    for fact in facts:
+        for language, subject, obj, wording in _spoken(fact, templates, languages):
+            questions = [template.replace(SUBJECT, subject) for template in wording.questions]
+            statements = [template.replace(SUBJECT, subject).replace(OBJECT, obj) for template in wording.statements]
+            stale = _stale_object(fact, templates, language)
+            train += [
+                *(_row(fact, language, "question", number, prompt, obj) for number, prompt in enumerate(questions)),
+                *(_row(fact, language, "statement", number, "", text) for number, text in enumerate(statements)),
+            ]
+            pick = int(hashlib.sha256(f"{fact['id']}-{language}".encode()).hexdigest(), 16)
+            paraphrase = wording.paraphrase.replace(SUBJECT, subject)
+            test += [
+                _test(fact, language, "seen", questions[pick % len(questions)], obj, stale),
+                _test(fact, language, "paraphrase", paraphrase, obj, stale),
+                _test(fact, language, "statement", "", statements[pick % len(statements)], None),
+            ]
+    return train, test
+
+
+def chat_rows(name: str, rows: list[Numbered]) -> list[Row]:
+    """Everyday talk: input -> output, a retrieved `[key: value]` before the input left as it stands."""
+    return [_plain(f"{name}/chat/{line}", "chat", row["input"], row["output"]) for line, row in rows]
+
+
+def example_rows(name: str, rows: list[Numbered]) -> tuple[list[Row], list[Row]]:
+    """A user's own examples. Their test inputs are never trained on, so that they count as both test sets."""
+    train, test = [], []
+    for line, row in rows:
+        made = _plain(f"{name}/examples/{line}", "example", row["input"], row["target"])
+        if row["split"] == "train":
+            train.append(made)
+        else:
+            for kind in ("seen", "paraphrase"):
+                test.append({"id": made["id"], "set": kind, "prompt": made["prompt"], "target": made["target"],
+                             "fact": None, "stale": None})  # fmt: skip
+    return train, test
+
+
+def text_rows(name: str, rows: list[Numbered], held_out: int = 10) -> tuple[list[Row], list[Row]]:
+    """Dated texts, to be continued word by word; one in `held_out` is kept for perplexity."""
+    made = [_plain(f"{name}/texts/{line}", "text", "", row["text"]) for line, row in rows]
+    test = [row for row in made if _digest(row["target"]) % held_out == 0]
+    train = [row for row in made if _digest(row["target"]) % held_out != 0]
+    return train, [
+        {
+            "id": row["id"],
+            "set": "statement",
+            "prompt": "",
+            "target": row["target"],
+            "fact": None,
+            "stale": None,
+        }
+        for row in test
+    ]
+
+
+def split_memories(rows: list[Numbered], test_keys: int = 8, test_lines: int = 5) -> list[Row]:
+    """Assign memory lines to train or test, by key and by line, never by pair.
+
+    One key in `test_keys` is held out whole, and one line in `test_lines` of the other keys. The choice hangs on
+    the text alone, so that a key or line has the same side in every slice.
+    """
+    split = []
+    for _, row in rows:
+        held_out = _digest(row["key"]) % test_keys == 0 or _digest(row["key"] + row["message"]) % test_lines == 0
+        split.append({**row, "split": "test" if held_out else "train"})
+    return split
+
+
+def _spoken(fact: Row, templates: Templates, languages: tuple[str, ...]) -> Iterator[tuple[str, str, str, Wording]]:
+    """The languages in which a fact can be told: there are templates, and names for subject and object."""
+    for language in languages:
+        wording = templates.wording(fact["relation"], language)
+        subject, obj = templates.name(fact["subject"], language), templates.name(fact["object"], language)
+        if wording and subject and obj:
+            yield language, subject, obj, wording
+
+
+def _stale_object(fact: Row, templates: Templates, language: str) -> str | None:
+    return templates.name(fact["replaces"]["object"], language) if fact["replaces"] else None
+
+
+def _row(fact: Row, language: str, kind: str, number: int, prompt: str, target: str) -> Row:
+    return {
+        "id": f"{fact['id']}/{language}/{kind}{number}", "kind": kind, "prompt": prompt, "target": target,
+        "fact": fact["id"],
+    }  # fmt: skip
+
+
+def _test(fact: Row, language: str, kind: str, prompt: str, target: str, stale: str | None) -> Row:
+    return {
+        "id": f"{fact['id']}/{language}/{kind}", "set": kind, "prompt": prompt, "target": target,
+        "fact": fact["id"], "stale": stale,
+    }  # fmt: skip
+
+
+def _plain(identity: str, kind: str, prompt: str, target: str) -> Row:
+    return {"id": identity, "kind": kind, "prompt": prompt, "target": target, "fact": None}
+
+
+def _digest(text: str) -> int:
+    return int(hashlib.sha256(text.encode()).hexdigest(), 16)

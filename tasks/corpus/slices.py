@@ -1,0 +1,81 @@
+"""The examples of a slice, on disk and in memory, and the chain that leads back to the oldest slice.
+
+data/examples/2022 holds only what 2022 brought. previous.json names the slice before it and the SHA-256 of
+that folder's manifest, so that one folder's hash stands for the whole history, at a cost that does not grow.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tasks import artifact
+from tasks.corpus.templates import Templates
+from tasks.errors import Corrupt
+
+Row = dict[str, Any]
+TABLES = ("train", "test", "facts", "memories")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What one slice brought: rows as dictionaries, formats in docs/formats.md."""
+
+    name: str = ""
+    train: list[Row] = field(default_factory=list)
+    test: list[Row] = field(default_factory=list)
+    facts: list[Row] = field(default_factory=list)
+    memories: list[Row] = field(default_factory=list)
+    templates: Templates = field(default_factory=Templates)
+
+    def save(self, folder: Path, previous: Path | None) -> None:
+        """Write into `folder` (see artifact.writing), chained to the examples of the slice before."""
+        for table in TABLES:
+            artifact.write_rows(folder / f"{table}.jsonl", getattr(self, table))
+        artifact.write_json(folder / "templates.json", self.templates.model_dump())
+        link = {"slice": previous.name, "manifest": artifact.manifest_sum(previous)} if previous else None
+        artifact.write_json(folder / "previous.json", link)
+
+
+def load_examples(folder: Path) -> Examples:
+    """Read one slice's examples after checking every byte."""
+    artifact.verified(folder)
+    tables = {table: artifact.read_rows(folder / f"{table}.jsonl") for table in TABLES}
+    templates = Templates.model_validate(artifact.read_json(folder / "templates.json"))
+    return Examples(name=folder.name, templates=templates, **tables)
+
+
+def history(folder: Path) -> list[Examples]:
+    """The slices from the oldest to the one in `folder`; what came before the oldest is not among them.
+
+    Raises:
+        Corrupt: an older slice is not the one that this slice was built after.
+    """
+    chain = [folder]
+    while link := artifact.read_json(artifact.verified(chain[-1]) / "previous.json"):
+        before = chain[-1].parent / link["slice"]
+        if artifact.manifest_sum(artifact.verified(before)) != link["manifest"]:
+            raise Corrupt(f"{before} changed after {chain[-1]} was built. Run `perennial run` to rebuild both.")
+        chain.append(before)
+    return [load_examples(each) for each in reversed(chain[:-1])]
+
+
+def templates_until(folder: Path) -> Templates:
+    """All templates known at the slice in `folder`: a newer slice's own go before older ones."""
+    link = artifact.read_json(folder / "previous.json")
+    own = Templates.model_validate(artifact.read_json(artifact.verified(folder) / "templates.json"))
+    return templates_until(folder.parent / link["slice"]).extended_by(own) if link else own
+
+
+def valid_facts(slices: list[Examples]) -> dict[str, Row]:
+    """The facts, by id, that are still true after the last of the slices: no later one replaced them."""
+    facts = {fact["id"]: fact for examples in slices for fact in examples.facts}
+    for examples in slices:
+        for fact in examples.facts:
+            if fact["replaces"]:
+                facts.pop(fact["replaces"]["id"], None)
+    return facts
+
+
+def still_true(rows: list[Row], valid: dict[str, Row]) -> list[Row]:
+    """The rows that no later fact has overridden: about a valid fact, or about none."""
+    return [row for row in rows if row["fact"] is None or row["fact"] in valid]

@@ -1,0 +1,49 @@
+"""A slice's training rows and held-out test sets, and which of its facts are new and which update an older one."""
+
+from pathlib import Path
+
+from tasks import artifact
+from tasks.corpus.check import listing, problems_of
+from tasks.corpus.language import chat_rows, example_rows, fact_rows, new_facts, split_memories, text_rows
+from tasks.corpus.raw import read_raw
+from tasks.corpus.slices import Examples, history, templates_until, valid_facts
+from tasks.corpus.templates import Templates
+from tasks.errors import BadInput
+from tasks.params import Dataset
+
+
+def dataset(settings: Dataset, raw: Path, previous: Path, out: Path) -> None:
+    """Build the examples of the slice in `raw`, which follows the slice in `previous`.
+
+    Raises:
+        BadInput: a row of the slice can't be used; the sentence lists file, line and reason.
+    """
+    older = history(previous)
+    read = read_raw(raw)
+    if problems := problems_of(read, older):
+        raise BadInput(f"{raw} can't be used:\n{listing(problems)}")
+    own = read.templates or Templates()
+    templates = templates_until(previous).extended_by(own)
+    facts, restated = new_facts(out.name, read.facts, valid_facts(older))
+    fact_train, fact_test = fact_rows(facts, templates, settings.languages)
+    example_train, example_test = example_rows(out.name, read.examples)
+    text_train, text_test = text_rows(out.name, read.texts)
+    examples = Examples(
+        train=[*fact_train, *example_train, *chat_rows(out.name, read.chat), *text_train],
+        test=[*fact_test, *example_test, *text_test],
+        facts=facts,
+        memories=split_memories(read.memories),
+        templates=own,
+    )  # fmt: skip
+    with artifact.writing(out) as folder:
+        examples.save(folder, previous)
+        artifact.write_json(folder / "raw.json", {path.name: artifact.file_sum(path) for path in sorted(raw.iterdir())})
+        artifact.write_json(folder / "counts.json", _counts(examples, restated))
+
+
+def _counts(examples: Examples, restated: int) -> dict[str, int]:
+    updated = sum(fact["category"] == "updated" for fact in examples.facts)
+    return {
+        "new": len(examples.facts) - updated, "updated": updated, "restated": restated,
+        "train": len(examples.train), "test": len(examples.test), "memories": len(examples.memories),
+    }  # fmt: skip

@@ -1,0 +1,94 @@
+"""What a slice's model knows: of every slice seen, per category, before and after stage 2, and of what comes next."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tasks import artifact
+from tasks.corpus.slices import Examples, Row, history, still_true, valid_facts
+from tasks.lm.causal import load
+from tasks.lm.generate import answer
+from tasks.params import Evaluate
+from tasks.scoring.answers import exact_matches, perplexity
+from tasks.scoring.knowledge import Knowledge, categories, samples_of, valid_accuracy
+
+SCATTER = "scatter.csv"
+
+
+def evaluate(
+    settings: Evaluate,
+    examples: Path,
+    model: Path,
+    out: Path,
+    stage1: Path | None = None,
+    previous: Path | None = None,
+    base: Path | None = None,
+    retriever: Path | None = None,
+) -> None:
+    """Score the model of one slice, and next to it the models that show what training on the slice did.
+
+    Args:
+        settings: sizes.
+        examples: of the slice; older ones are found through it.
+        model: the slice's model, scored on all slices seen.
+        out: gets scores.json, and the retriever's scatter.csv.
+        stage1: the same model before stage 2.
+        previous: the model of the slice before, scored on this slice only (forward transfer).
+        base: the model before any slice, scored on this slice only (the baseline of forward transfer).
+        retriever: of the slice; its own metrics are taken over.
+    """
+    slices = history(examples)
+    valid = valid_facts(slices)
+    lm, tokenizer = load(model)
+    known = measure(lm, tokenizer, slices, valid, settings)
+    asked = samples_of(known, settings.samples)
+    scores: dict[str, Any] = {
+        "slice": examples.name,
+        "model": known.scores(),
+        "rows": known.rows(),
+        "valid": valid_accuracy(known),
+        "categories": categories(known, slices[-1]),
+        "samples": [
+            {
+                "prompt": row["prompt"],
+                "expected": row["target"],
+                "answer": answer(lm, tokenizer, row["prompt"]),
+            }
+            for row in asked
+        ],
+        "retriever": artifact.read_json(artifact.verified(retriever) / "metrics.json") if retriever else None,
+    }
+    if stage1:
+        before = measure(*load(stage1), slices, valid, settings)
+        scores |= {
+            "stage1": before.scores(),
+            "stage1_valid": valid_accuracy(before),
+            "stage1_categories": categories(before, slices[-1]),
+        }
+    for name, folder in (("previous", previous), ("base", base)):
+        if folder:
+            scores[name] = measure(*load(folder), slices[-1:], valid, settings).scores()
+    with artifact.writing(out) as folder:
+        artifact.write_json(folder / "scores.json", scores)
+        if retriever and (retriever / SCATTER).exists():
+            shutil.copy(retriever / SCATTER, folder / SCATTER)
+
+
+def measure(model: Any, tokenizer: Any, slices: list[Examples], valid: dict[str, Row], settings: Evaluate) -> Knowledge:
+    """Score a model on the slices' test rows that are still true, and on the stale answers of the last slice."""
+    known = Knowledge()
+    for examples in slices:
+        rows = still_true(examples.test, valid)
+        for kind in ("seen", "paraphrase"):
+            asked = [row for row in rows if row["set"] == kind]
+            right = exact_matches(model, tokenizer, asked, settings.batch_tokens)
+            known.add(examples.name, kind, asked, right)
+        stated = [row for row in rows if row["set"] == "statement"] or [row for row in rows if row["set"] == "seen"]
+        known.perplexity[examples.name] = perplexity(model, tokenizer, stated, settings.batch_tokens)
+    stale = [
+        {**row, "target": row["stale"]}
+        for row in slices[-1].test
+        if row["set"] != "statement" and row["stale"] is not None
+    ]
+    known.add(slices[-1].name, "stale", stale, exact_matches(model, tokenizer, stale, settings.batch_tokens))
+    return known

@@ -1,0 +1,1 @@
+"""The language model: base and tokenizer, batches, the one training loop, checkpoints, methods."""

@@ -1,0 +1,65 @@
+"""Checkpoints of the training loop: tensors in safetensors, the rest in JSON, checked by SHA-256 on reading."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from tasks import artifact
+from tasks.errors import BadInput, Corrupt
+
+
+def save_checkpoint(
+    scratch: Path,
+    step: int,
+    trained: dict[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    history: list[dict[str, float]],
+) -> None:
+    """Write a checkpoint, whole or not at all, and then remove the older ones."""
+    tensors: dict[str, Tensor] = {f"weight.{name}": value.detach() for name, value in trained.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
+    tensors["random"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    folder = scratch / f"step-{step:08d}"
+    with artifact.writing(folder) as partial:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, partial / "state.safetensors")
+        artifact.write_json(partial / "history.json", history)
+    for older in scratch.glob("step-*"):
+        if older != folder:
+            shutil.rmtree(older)
+
+
+def restore(
+    scratch: Path, trained: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer
+) -> tuple[int, list[dict[str, float]]]:
+    """Put back the newest checkpoint that is whole; return its step and history, or 0 and none."""
+    for folder in sorted(scratch.glob("step-*"), reverse=True):
+        try:
+            artifact.verified(folder)
+        except (BadInput, Corrupt):
+            continue  # torn or rotten: the one before it leads to the same result
+        tensors = load_file(folder / "state.safetensors")
+        with torch.no_grad():
+            for name, value in trained.items():
+                value.copy_(tensors[f"weight.{name}"])
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": _optimizer_state(tensors)})
+        torch.set_rng_state(tensors["random"])
+        if torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["random.cuda"])
+        return int(folder.name.removeprefix("step-")), artifact.read_json(folder / "history.json")
+    return 0, []
+
+
+def _optimizer_state(tensors: dict[str, Tensor]) -> dict[int, dict[str, Any]]:
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = value
+    return state

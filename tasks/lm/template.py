@@ -1,0 +1,23 @@
+"""One template for training and for answering: `message (답변) answer(답변 종료)`.
+
+The markers are plain text, so that they work with any tokenizer; the small base's tokenizer knows each as
+one token. A base model almost never emits its own end token, so the end marker ends every trained answer.
+"""
+
+ANSWER_START = "(답변)"
+ANSWER_MARKER = "(답변 종료)"
+
+
+def prompt_text(message: str) -> str:
+    """What stands before the answer."""
+    return f"{message} {ANSWER_START}"
+
+
+def target_text(answer: str) -> str:
+    """What the model is to produce after the prompt."""
+    return f" {answer}{ANSWER_MARKER}"
+
+
+def answer_of(continuation: str) -> str:
+    """The answer in what the model produced, up to the end marker."""
+    return continuation.split(ANSWER_MARKER, maxsplit=1)[0].strip()

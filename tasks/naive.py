@@ -1,0 +1,12 @@
+"""The reference: stage 1 without any method, at the same number of steps."""
+
+from pathlib import Path
+
+from tasks.lm.training import Log
+from tasks.params import Stage1
+from tasks.stage1 import stage1
+
+
+def naive(settings: Stage1, seed: int, examples: Path, previous: Path, out: Path, scratch: Path, log: Log) -> None:
+    """Train as stage 1 does, on the slice's own rows alone."""
+    stage1(settings, (), seed, examples, previous, out, scratch, log)

@@ -1,0 +1,37 @@
+"""The base model: a small GPT-NeoX pretrained on the oldest slice's language, or any causal LM by name."""
+
+from pathlib import Path
+
+from tasks import artifact
+from tasks.corpus.slices import load_examples
+from tasks.lm.batches import Mixture, Part, encode
+from tasks.lm.causal import build, device, limit_of, load, save
+from tasks.lm.template import prompt_text, target_text
+from tasks.lm.training import Log, Schedule, train
+from tasks.params import Pretrain
+
+SMALL = "small"
+
+
+def pretrain(settings: Pretrain, seed: int, examples: Path, out: Path, scratch: Path, log: Log) -> None:
+    """Write the base model. A small one learns to continue text; questions come with stage 1."""
+    history: list[dict[str, float]] = []
+    if settings.model == SMALL:
+        rows = load_examples(examples).train
+        texts = [
+            f"{prompt_text(row['prompt'])}{target_text(row['target'])}" if row["prompt"] else row["target"]
+            for row in rows
+        ]
+        model, tokenizer = build(settings, texts, seed)
+        plain = [{"prompt": "", "target": row["target"]} for row in rows if not row["prompt"]] or [
+            {"prompt": "", "target": text} for text in texts
+        ]
+        parts = [Part(encode(plain, tokenizer, limit_of(model)), 1.0)]
+        data = Mixture(parts, settings.batch_tokens, settings.steps, seed, device())
+        schedule = Schedule(settings.steps, settings.learning_rate, settings.warmup)
+        history = train(model, data, schedule, scratch=scratch, log=log, seed=seed)
+    else:
+        model, tokenizer = load(settings.model)
+    with artifact.writing(out) as folder:
+        save(model, tokenizer, folder)
+        artifact.write_rows(folder / "log.jsonl", history)

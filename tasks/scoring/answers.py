@@ -1,0 +1,57 @@
+"""Scores a causal LM on rows: exact match of the full answer, and perplexity.
+
+All argmax tokens right under teacher forcing is the same as greedy decoding giving exactly that answer, and
+takes one forward pass for many rows.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tasks.lm.batches import Sequence, collate, cut, encode
+from tasks.lm.causal import head_of, hidden_states, limit_of
+
+Row = dict[str, Any]
+LARGEST = 700.0  # exp of more is no finite double
+
+
+def exact_matches(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: list[Row], batch_tokens: int
+) -> list[bool]:
+    """For each row, whether the greedy answer to its prompt is exactly its target, end marker included."""
+    right = [False] * len(rows)
+    sequences = encode(rows, tokenizer, limit_of(model))
+    for run, correct, _ in _scored(model, sequences, batch_tokens):
+        counts = [len(sequences[index].ids) - sequences[index].start for index in run]
+        for index, tokens in zip(run, correct.split(counts), strict=True):
+            right[index] = bool(tokens.all())
+    return right
+
+
+def perplexity(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: list[Row], batch_tokens: int
+) -> float | None:
+    """exp of the mean negative log-likelihood per predicted token; None without rows."""
+    total, count = 0.0, 0
+    for _, _, losses in _scored(model, encode(rows, tokenizer, limit_of(model)), batch_tokens):
+        total += losses.double().sum().item()
+        count += len(losses)
+    return math.exp(min(total / count, LARGEST)) if count else None
+
+
+@torch.no_grad()
+def _scored(
+    model: PreTrainedModel, sequences: list[Sequence], batch_tokens: int
+) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+    """Yield indices of sequences, whether each of their predicted tokens is the argmax, and each token's loss."""
+    model.eval()
+    lengths = [len(sequence.ids) for sequence in sequences]
+    for run in cut(sorted(range(len(sequences)), key=lambda index: lengths[index]), lengths, batch_tokens):
+        batch = collate([sequences[index] for index in run], model.device)
+        logits = head_of(model)(hidden_states(model, batch.ids)[batch.predicts]).float()
+        losses = nn.functional.cross_entropy(logits, batch.labels, reduction="none")
+        yield run, logits.argmax(-1) == batch.labels, losses

@@ -1,0 +1,157 @@
+"""Calls a step as dvc.yaml's `cmd` writes it: `stage1 --examples data/examples/2021 ... --out models/...`.
+
+A step's signature is its contract. An argument of type Path comes from the command line; one whose type is
+a section of params.yaml is that section; `seed` is the seed; `scratch` is a folder, kept between a killed run
+and the next, that belongs to exactly these inputs; `log` takes (step, values) while the step trains.
+"""
+
+import hashlib
+import importlib
+import inspect
+import json
+import platform
+import resource
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from tasks import artifact
+from tasks.errors import BadInput
+from tasks.params import Methods, Params, Section, load_params
+
+Log = Callable[[int, dict[str, float]], None]
+
+STEPS = (
+    "origin", "dataset", "pairs", "retriever", "pretrain", "stage1", "stage2", "evaluate", "naive", "report",
+)  # fmt: skip
+SCRATCH = Path(".perennial/scratch")
+
+
+def run_step(argv: list[str], log: Log | None = None, live: bool = True) -> None:
+    """Run one step.
+
+    Args:
+        argv: the step's name, then `--name path` pairs.
+        log: shows progress where the step is started from; next to it, MLflow receives the same values.
+        live: send what is logged to MLflow while the step runs.
+
+    Raises:
+        BadInput: an unknown step, or an argument that is missing or unknown.
+    """
+    step, paths = _parse(argv)
+    params = load_params()
+    function = _function(step)
+    cost = paths.pop("cost", None)
+    arguments = _arguments(step, function, params, paths)
+    if "scratch" in inspect.signature(function).parameters:
+        arguments["scratch"] = SCRATCH / f"{step}-{_key(step, arguments, params)[:16]}"
+    started = time.monotonic()
+    _call(function, step, arguments, params, log, live)
+    if cost:
+        content = {"seconds": round(time.monotonic() - started, 2), "peak_memory_mb": _peak_memory_mb()}
+        artifact.write_file(cost, (json.dumps(content, sort_keys=True) + "\n").encode())
+    if "scratch" in arguments:
+        shutil.rmtree(arguments["scratch"], ignore_errors=True)
+
+
+def sections_of(step: str) -> set[str]:
+    """The keys of params.yaml that a step reads; dvc.yaml must list the same."""
+    return {_section(annotation, name) for name, annotation in _settings(_function(step)).items()}
+
+
+def _parse(argv: list[str]) -> tuple[str, dict[str, Path]]:
+    if not argv or argv[0] not in STEPS:
+        raise BadInput(f"Unknown step '{argv[0] if argv else ''}'. The steps are: {', '.join(STEPS)}.")
+    step, *rest = argv
+    names, values = rest[::2], rest[1::2]
+    if len(names) != len(values) or not all(name.startswith("--") for name in names):
+        raise BadInput(f"Usage: python -m tasks {step} --name path ...")
+    return step, {name[2:]: Path(value) for name, value in zip(names, values, strict=True)}
+
+
+def _function(step: str) -> Callable[..., None]:
+    return getattr(importlib.import_module(f"tasks.{step}"), step)
+
+
+def _arguments(step: str, function: Callable[..., None], params: Params, paths: dict[str, Path]) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters
+    kinds = get_type_hints(function, include_extras=True)
+    known = {name for name, kind in kinds.items() if kind in (Path, Path | None) and name != "scratch"}
+    required = {name for name in known if parameters[name].default is inspect.Parameter.empty}
+    if wrong := sorted((paths.keys() - known) | (required - paths.keys())):
+        raise BadInput(f"Step '{step}': --{wrong[0]} is {'unknown' if wrong[0] in paths else 'missing'}.")
+    settings = {name: getattr(params, _section(annotation, name)) for name, annotation in _settings(function).items()}
+    return settings | paths
+
+
+def _settings(function: Callable[..., None]) -> dict[str, Any]:
+    return {
+        name: annotation
+        for name, annotation in get_type_hints(function, include_extras=True).items()
+        if name == "seed" or annotation == Methods or (inspect.isclass(annotation) and issubclass(annotation, Section))
+    }
+
+
+def _section(annotation: Any, name: str) -> str:
+    if name == "seed":
+        return name
+    return next(key for key, field in Params.model_fields.items() if field.annotation == annotation)
+
+
+def _key(step: str, arguments: dict[str, Any], params: Params) -> str:
+    """What a checkpoint belongs to: the step, its settings, the bytes of its inputs, and where it runs."""
+    import torch
+
+    inputs = {
+        name: artifact.manifest_sum(value)
+        for name, value in arguments.items()
+        if isinstance(value, Path) and (value / artifact.MANIFEST).is_file() and name != "out"
+    }
+    settings = {name: repr(value) for name, value in arguments.items() if not isinstance(value, Path)}
+    machine = [platform.machine(), torch.__version__, torch.backends.cpu.get_cpu_capability(), params.threads]
+    return hashlib.sha256(json.dumps([step, inputs, settings, machine], sort_keys=True).encode()).hexdigest()
+
+
+def _call(
+    function: Callable[..., None],
+    step: str,
+    arguments: dict[str, Any],
+    params: Params,
+    log: Log | None,
+    live: bool,
+) -> None:
+    if "log" not in inspect.signature(function).parameters:
+        function(**arguments)
+        return
+    import torch
+
+    torch.set_num_threads(params.threads)
+    torch.use_deterministic_algorithms(True)
+    logs = [log] if log else []
+    if not live:
+        function(**arguments, log=_to_all(logs))
+        return
+    from tasks.registry.live import Live
+
+    settings = {name: value for name, value in arguments.items() if not isinstance(value, Path)}
+    with Live(f"{step} {_slice_of(arguments['out'])}", _key(step, arguments, params), settings) as sent:
+        function(**arguments, log=_to_all([*logs, sent]))
+
+
+def _slice_of(out: Path) -> str:
+    return out.parent.name
+
+
+def _to_all(logs: list[Log]) -> Log:
+    def log(step: int, values: dict[str, float]) -> None:
+        for each in logs:
+            each(step, values)
+
+    return log
+
+
+def _peak_memory_mb() -> float:
+    """Of this process since it began, in MiB (Linux counts in KiB)."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
