@@ -151,7 +151,8 @@ def load_params(path: Path = PARAMS) -> Params:
     try:
         return Params.model_validate(load_yaml(text, path))
     except ValidationError as error:
-        first = error.errors()[0]
+        # a misspelt key is also a missing one: the misspelling is what must be mended
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         where = ".".join(str(part) for part in first["loc"]) or "timeline"
         raise BadInput(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}.") from error
 

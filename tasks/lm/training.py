@@ -78,7 +78,7 @@ def train(
     model.train()
     torch.manual_seed(seed)
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    optimizer = torch.optim.AdamW(trained.values(), lr=0.0, betas=BETAS, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(trained.values(), lr=0.0, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True)
     first, history = restore(scratch, trained, optimizer)
     for step in range(first, schedule.steps):
         started = time.monotonic()

@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tasks.errors import BadInput
+from tasks.params import load_params
+from tasks.steps import STEPS, run_step, sections_of
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "params.yaml").read_text()
+
+
+@pytest.fixture
+def edited(tmp_path):
+    def edit(old, new):
+        assert old in TEXT
+        path = tmp_path / "params.yaml"
+        path.write_text(TEXT.replace(old, new, 1))
+        return path
+
+    return edit
+
+
+def test_the_default_parameters_are_valid():
+    assert list(load_params(ROOT / "params.yaml").timeline) == ["2020", "2021", "2022", "2023", "2024"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("  steps:", "  stepz:", "stepz"),
+        ('"2020": {previous: base}', "2020: {previous: base}", "must be quoted"),
+        ('"2021": {previous: "2020"}', '"2021": {previous: "2019"}', "slice '2021' must follow '2020'"),
+        ("share: 0.", "share: 2.", "methods"),
+        ("name: replay", "name: magic", "methods"),
+        ("seed: 20", "seed: 20\nseed: 21", "given twice"),
+        ("seed: 20", "seed: [20", "params.yaml"),
+        ("seed: 20", "seed: &a 20\nother: *a", "aliases"),
+    ],
+)
+def test_a_mistake_in_params_is_named(edited, old, new, expected):
+    with pytest.raises(BadInput, match=expected):
+        load_params(edited(old, new))
+
+
+def test_a_huge_params_file_is_refused(tmp_path):
+    (tmp_path / "params.yaml").write_text("#" * 300_000)
+    with pytest.raises(BadInput, match="larger than"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_dvc_tracks_exactly_the_sections_that_a_step_reads():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for stage in stages.values():
+        body = stage.get("do", stage)
+        step = body["cmd"].split()[3]
+        assert set(body.get("params", [])) == sections_of(step), step
+
+
+def test_every_step_is_a_stage_and_its_paths_are_deps_and_outs():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    bodies = [stage.get("do", stage) for stage in stages.values()]
+    assert {body["cmd"].split()[3] for body in bodies} == set(STEPS)
+    for body in bodies:
+        words = body["cmd"].split()
+        named = set(words[5::2])
+        assert set(body["outs"]) <= named
+        assert named - set(body["outs"]) <= set(body["deps"])
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["stage3"], "Unknown step 'stage3'"),
+        ([], "Unknown step"),
+        (["dataset", "--raw"], "Usage"),
+        (["dataset", "--raw", "a", "--out", "b"], "--previous is missing"),
+        (["dataset", "--raw", "a", "--out", "b", "--previous", "c", "--extra", "d"], "--extra is unknown"),
+    ],
+)
+def test_a_step_called_wrongly_says_so(argv, expected, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(BadInput, match=expected):
+        run_step(argv)
