@@ -11,6 +11,7 @@ for _name, _value in {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # by default one call to a dead server blocks four minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads make a step thirty times slower on a machine that is shared
     "DO_NOT_TRACK": "true",
     "DVC_NO_ANALYTICS": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

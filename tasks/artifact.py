@@ -85,10 +85,13 @@ def file_sum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def json_text(content: Any) -> str:
+    """JSON in one canonical form: sorted keys, indented, a final newline, no NaN."""
+    return json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
 def write_json(path: Path, content: Any) -> None:
-    """JSON in one canonical form: sorted keys, UTF-8, indented, a final newline, no NaN."""
-    text = json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    path.write_text(json_text(content), encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:

@@ -3,6 +3,7 @@
 A step's signature is its contract. An argument of type Path comes from the command line; one whose type is
 a section of params.yaml is that section; `seed` is the seed; `scratch` is a folder, kept between a killed run
 and the next, that belongs to exactly these inputs; `log` takes (step, values) while the step trains.
+`--cost path`, which no step but the report knows, is where seconds and memory are written.
 """
 
 import hashlib
@@ -43,7 +44,7 @@ def run_step(argv: list[str], log: Log | None = None, live: bool = True) -> None
     step, paths = _parse(argv)
     params = load_params()
     function = _function(step)
-    cost = paths.pop("cost", None)
+    cost = None if "cost" in inspect.signature(function).parameters else paths.pop("cost", None)
     arguments = _arguments(step, function, params, paths)
     if "scratch" in inspect.signature(function).parameters:
         arguments["scratch"] = SCRATCH / f"{step}-{_key(step, arguments, params)[:16]}"

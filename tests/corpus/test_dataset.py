@@ -70,7 +70,10 @@ def test_a_fact_without_a_korean_name_is_told_in_english_alone(timeline):
 def test_an_updated_fact_overrides_the_old_one_and_a_restated_one_is_not_new(timeline):
     timeline("a", facts("France,capital,Paris", "Peru,capital,Lima"))
     slices = history(timeline("b", facts("France,capital,Lyon", "Peru,capital,Lima", "Chile,capital,Santiago")))
-    assert [(fact["subject"], fact["category"]) for fact in slices[1].facts] == [("France", "updated"), ("Chile", "new")]
+    assert [(fact["subject"], fact["category"]) for fact in slices[1].facts] == [
+        ("France", "updated"),
+        ("Chile", "new"),
+    ]
     valid = valid_facts(slices)
     assert {(fact["subject"], fact["object"]) for fact in valid.values()} == {
         ("France", "Lyon"), ("Peru", "Lima"), ("Chile", "Santiago"),

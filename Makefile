@@ -1,0 +1,54 @@
+# make run    the whole timeline: data, training, evaluation, MLflow, the table
+# make test   the test suite
+# make prove  the longer proofs: kill sweeps, byte-identical reruns
+# make lint   ruff and mypy
+# make clean  removes what was built, never data/raw, dvc.lock or anybody's memories
+#
+# Needs Python 3.11 to 3.13 and make. PYTHON=/path/to/python3 chooses one.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory --silent
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$name && break; done)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: run test prove lint clean
+
+run: $(VENV)/installed
+	perennial run
+
+test: $(VENV)/installed-test
+	pytest -m "not slow"
+
+prove: $(VENV)/installed-test
+	pytest -m slow
+
+lint: $(VENV)/installed-lint
+	ruff check .
+	ruff format --check .
+	mypy
+
+# One stamp per set of packages; pip runs again only when what it would install may have changed.
+$(VENV)/installed: WHAT := .
+$(VENV)/installed-test: WHAT := .[test]
+$(VENV)/installed-lint: WHAT := .[test,lint]
+$(VENV)/installed $(VENV)/installed-test $(VENV)/installed-lint: pyproject.toml constraints.txt | $(BIN)/python
+	echo "Installing packages into $(VENV); the first time takes about two minutes ..."
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e "$(WHAT)"
+	touch $@
+
+$(BIN)/python:
+	if [ -z "$(PYTHON)" ]; then \
+		echo "Perennial needs Python 3.11, 3.12 or 3.13, and found none. Install one, or name it: make run PYTHON=..." >&2; exit 1; fi
+	rm -rf $(VENV)
+	if ! "$(PYTHON)" -m venv $(VENV) >/dev/null 2>&1; then rm -rf $(VENV); \
+		echo "$(PYTHON) can't make a virtual environment. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; fi
+
+clean:
+	rm -rf data/examples data/pairs models reports mlruns mlflow.db mlflow.db-* .prefect .dvc/cache .dvc/tmp
+	rm -rf .perennial/scratch .perennial/lock .perennial/last_run.json .perennial/published.json .perennial/last_error.txt
+	rm -rf build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

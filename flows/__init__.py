@@ -1,0 +1,1 @@
+"""WHEN and in which order: the flow over DVC's graph, publishing, the command line."""

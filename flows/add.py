@@ -1,0 +1,147 @@
+"""`perennial add`: a folder of new data becomes the next slice, or nothing at all is changed."""
+
+import filecmp
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flows import graph as graphs
+from flows.locks import only_run
+from tasks.artifact import partial_path, write_file
+from tasks.corpus.check import check_slice, listing
+from tasks.corpus.raw import FILES, RELATIONS
+from tasks.corpus.slices import Examples, history
+from tasks.errors import BadInput
+from tasks.params import PARAMS, RESERVED, SLICE_NAME, Params, load_params
+
+RAW = Path("data/raw")
+EXAMPLES = Path("data/examples")
+LARGE = 5_000_000  # bytes: from here on the data goes into DVC's cache and not into git
+
+
+def add_slice(root: Path, name: str, folder: Path) -> str:
+    """Check `folder`, copy it to data/raw/NAME and append NAME to the timeline; a sentence that says what was done.
+
+    Raises:
+        BadInput: the name or the data is refused, by file and line. Nothing is changed.
+        Busy: a run is at work.
+    """
+    with only_run(root):
+        params = load_params(root / PARAMS)
+        _check_name(root, name, folder, params)
+        last = list(params.timeline)[-1]
+        if problems := check_slice(folder, _older(root, last)):
+            raise BadInput(f"{folder} is not added:\n{listing(problems)}")
+        target = root / RAW / name
+        ours = not target.exists()
+        before = (root / PARAMS).read_text(encoding="utf-8")
+        try:
+            if ours:
+                _copy(folder, target)
+            large = _size(target) > LARGE
+            if large:
+                _track(root, target)
+            _append(root, name, params)
+            _check_graph(root, name, last)
+        except BaseException:
+            write_file(root / PARAMS, before.encode())
+            if ours:
+                shutil.rmtree(target, ignore_errors=True)
+                target.with_name(f"{name}.dvc").unlink(missing_ok=True)
+            raise
+    kept = f"DVC keeps the data (commit {RAW / name}.dvc)" if large else f"commit {RAW / name}"
+    return f"Added {name} after {last}: {kept} and {PARAMS} with git. Next: `perennial run`."
+
+
+def with_slice(text: str, name: str, params: Params) -> str:
+    """The text of params.yaml with one more slice at the end of the timeline, and of the reference if it is used.
+
+    Lines are inserted and none is rewritten, so comments and the quotes of the keys stay: DVC drops a whole
+    group of stages without a word when a key is a bare number.
+    """
+    last = list(params.timeline)[-1]
+    text = _with_line(text, "timeline", f'"{name}": {{previous: "{last}"}}')
+    if params.reference:
+        source = f"{last}/naive" if last in params.reference else f"{last}/lm"
+        text = _with_line(text, "reference", f'"{name}": {{previous: {source}}}')
+    return text
+
+
+def _with_line(text: str, section: str, line: str) -> str:
+    document: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    node = next(value for key, value in document.value if key.value == section)
+    if node.flow_style:
+        raise BadInput(f"{PARAMS}: write '{section}' with one slice per line, so that a line can be added.")
+    first, last = node.value[0][0], _last_leaf(node)
+    lines = text.splitlines(keepends=True)
+    if not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    lines.insert(last.end_mark.line + 1, " " * first.start_mark.column + line + "\n")
+    return "".join(lines)
+
+
+def _last_leaf(node: yaml.Node) -> yaml.Node:
+    while isinstance(node, yaml.MappingNode) and node.value and not node.flow_style:
+        node = node.value[-1][1]
+    return node
+
+
+def _check_name(root: Path, name: str, folder: Path, params: Params) -> None:
+    if not SLICE_NAME.fullmatch(name) or name in RESERVED:
+        raise BadInput(f"'{name}' can't be a slice's name: use letters, digits, '.', '_' and '-'.")
+    if name in params.timeline:
+        raise BadInput(f"The timeline has a slice {name} already. Choose another name.")
+    if (root / RAW / name).exists() and not _same(folder, root / RAW / name):
+        raise BadInput(f"{RAW / name} exists and holds other data than {folder}. Move it away first.")
+
+
+def _same(folder: Path, target: Path) -> bool:
+    """Whether the copy is there already: the user put it there, or an `add` was killed after copying."""
+    names = _names(folder)
+    return names == _names(target) and not any(filecmp.cmpfiles(folder, target, names, shallow=False)[1:])
+
+
+def _names(folder: Path) -> list[str]:
+    return [name for name in (*FILES, RELATIONS) if (folder / name).is_file()]
+
+
+def _older(root: Path, last: str) -> list[Examples]:
+    """The slices so far, to find test rows that they train on; none before the first run, which looks again."""
+    folder = root / EXAMPLES / last
+    return history(folder) if folder.exists() else []
+
+
+def _copy(folder: Path, target: Path) -> None:
+    partial = partial_path(target)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for file in _names(folder):
+        shutil.copyfile(folder / file, partial / file)
+    partial.rename(target)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def _track(root: Path, target: Path) -> None:
+    with graphs.opened(root) as graph:
+        graph.repo.add(str(target))
+
+
+def _append(root: Path, name: str, params: Params) -> None:
+    text = with_slice((root / PARAMS).read_text(encoding="utf-8"), name, params)
+    write_file(root / PARAMS, text.encode())
+    if list(load_params(root / PARAMS).timeline) != [*params.timeline, name]:
+        raise BadInput(f"{PARAMS} could not be extended. Append the slice by hand.")
+
+
+def _check_graph(root: Path, name: str, last: str) -> None:
+    """DVC must see the same steps for the new slice as for the one before."""
+    with graphs.opened(root) as graph:
+        addresses = [stage.addressing for stage in graph.stages]
+    steps = {address.partition("@")[0] for address in addresses if graphs.slice_of(address) == last}
+    if missing := sorted(step for step in steps if f"{step}@{name}" not in addresses):
+        raise BadInput(f"dvc.yaml makes no {missing[0]}@{name} of the new slice; nothing was changed.")

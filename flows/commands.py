@@ -1,0 +1,153 @@
+"""The command line: `perennial run | status | add | chat | compare | report`."""
+
+import logging
+import os
+import signal
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+import tasks  # noqa: F401  (sets what libraries read when they are imported)
+from tasks.errors import BadInput, PerennialError
+
+INTERRUPTED = 130
+LAST_ERROR = Path(".perennial/last_error.txt")
+QUIET = {"PYTHONWARNINGS": "ignore", "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+ROOT_FILES = ("dvc.yaml", "params.yaml")
+
+app = typer.Typer(
+    help="Keeps a language model current, slice by slice, without letting it forget.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+complaints = Console(stderr=True)
+
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show the libraries' logs, and tracebacks.")]
+
+
+def main() -> None:
+    """Run the command line; a mistake becomes one sentence and an exit code."""
+    verbose = "--verbose" in sys.argv
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app()
+    except PerennialError as error:
+        if verbose:
+            raise
+        complaints.print(f"[red]{escape(str(error))}[/red]", highlight=False, soft_wrap=True)
+        raise SystemExit(error.exit_code) from error
+    except Exception as error:  # a defect of ours or of a library: keep the traceback, show the sentence
+        if verbose:
+            raise
+        kept = _keep_traceback()
+        complaints.print(f"[red]{type(error).__name__}: {escape(str(error))}[/red] ({kept} has the traceback.)")
+        raise SystemExit(1) from error
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # typer's answer to Ctrl-C
+            complaints.print("Stopped. Run the same command again to continue.")
+        raise
+
+
+@app.command()
+def run(
+    verbose: Verbose = False,
+    isolated: Annotated[bool, typer.Option("--isolated", help="Run each step in a process of its own.")] = False,
+) -> None:
+    """Bring every stale part of the timeline up to date, publish the models, print the table."""
+    from flows.run import run_timeline
+
+    run_timeline(_enter(verbose), console, isolated, verbose)
+
+
+@app.command()
+def status(verbose: Verbose = False) -> None:
+    """Show per slice and step what is fresh, stale or missing; the champion; the last run."""
+    from flows.status import print_status
+
+    print_status(_enter(verbose), console)
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(metavar="SLICE", help="The new slice's name: 2025")],
+    folder: Annotated[Path, typer.Argument(help="A folder with facts.csv, memories.txt, chat.jsonl, ...")],
+    verbose: Verbose = False,
+) -> None:
+    """Check a folder of new data and append it to the timeline as the next slice."""
+    from flows.add import add_slice
+
+    folder = folder.resolve()
+    console.print(add_slice(_enter(verbose), name, folder), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def chat(
+    model: Annotated[str | None, typer.Option(metavar="SLICE", help="Another slice's model than the champion.")] = None,
+    user: Annotated[str, typer.Option(help="Whose memories are used.")] = "me",
+    verbose: Verbose = False,
+) -> None:
+    """Talk with the champion, with its memory; /memory, /reset, /exit."""
+    root = _enter(verbose)
+    from flows.chat import chat_with
+
+    chat_with(root, model, user, console)
+
+
+@app.command()
+def compare(first: str, second: str, verbose: Verbose = False) -> None:
+    """Show two slices' models side by side: every metric, the difference, sample answers."""
+    _enter(verbose)
+    from tasks.registry.compare import print_comparison
+
+    print_comparison(console, first, second)
+
+
+@app.command()
+def report(verbose: Verbose = False) -> None:
+    """Write reports/index.html, and name it."""
+    root = _enter(verbose)
+    from flows.run import bring_report_up_to_date
+
+    console.print(str(bring_report_up_to_date(root, console)), highlight=False, soft_wrap=True)
+
+
+def _enter(verbose: bool) -> Path:
+    """Go to the project's folder: the nearest one upwards that has dvc.yaml and params.yaml."""
+    _hush(verbose)
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if all((folder / name).is_file() for name in ROOT_FILES):
+            os.chdir(folder)
+            return folder
+    raise BadInput(f"{here} is in no Perennial project: there is no dvc.yaml and params.yaml here or above.")
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise SystemExit(128 + number)  # unwinds, so that the run is noted and Prefect's server ends, too
+
+
+def _keep_traceback() -> Path:
+    LAST_ERROR.parent.mkdir(exist_ok=True)
+    LAST_ERROR.write_text(traceback.format_exc(), encoding="utf-8")
+    return LAST_ERROR
+
+
+def _hush(verbose: bool) -> None:
+    """Keep the libraries' talk off the page."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.CRITICAL, format="%(name)s: %(message)s")
+    if not verbose:
+        warnings.simplefilter("ignore")
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,291 @@
+"""The bridge to DVC's own graph: what is stale, and how a stage is brought up to date and recorded.
+
+DVC's Python API promises no stability beyond `dvc.api`, so the version is pinned and everything that knows
+`dvc.repo` stands here. One `Repo` serves a whole run (opening one per stage doubles the time), and all
+bookkeeping happens under one lock, as DVC's own files take no second writer. A stage is recorded only after its
+inputs were found to be what they were when it started: DVC alone would note the parameters of the end for the
+outputs of the beginning. Nothing is ever committed that did not run.
+"""
+
+import logging
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from flows.isolation import code_of, edited, run_isolated
+from tasks.errors import BadInput, Busy, PerennialError
+from tasks.steps import Log, run_step
+
+Outcome = Literal["cached", "restored", "ran"]
+State = Literal["fresh", "stale", "missing"]
+COMMAND = ["python", "-m", "tasks"]
+PATIENCE = 30.0  # seconds that a short `dvc status` elsewhere is waited for
+
+_BOOKKEEPING = threading.Lock()
+
+
+class InputsChanged(PerennialError):
+    """An input of a stage was edited while the stage ran, so its output is not recorded."""
+
+
+@dataclass(frozen=True)
+class StageState:
+    """One stage as `perennial status` shows it."""
+
+    address: str
+    step: str
+    slice: str | None
+    state: State
+
+
+@dataclass
+class Graph:
+    """DVC's graph, open for one run."""
+
+    repo: Any
+    root: Path
+    stages: list[Any]  # dependencies first, slice after slice
+    code: dict[Path, str] = field(default_factory=dict)  # SHA-256 of every module as this process knows it
+
+
+@contextmanager
+def opened(root: Path, targets: tuple[str, ...] = ()) -> Iterator[Graph]:
+    """Open the graph, or the part of it that `targets` (stage addresses or outputs) need.
+
+    Raises:
+        BadInput: dvc.yaml or params.yaml is wrong, or a target is unknown.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    _quiet()
+    config = None if _in_git(root) else {"core": {"no_scm": True}}
+    with ExitStack() as stack:
+        try:
+            repo = stack.enter_context(Repo(str(root), config=config, _wait_for_lock=True))
+            stages = _in_order(repo, targets)
+        except DvcException as error:
+            raise BadInput(f"dvc.yaml: {_sentence(error)}") from error
+        yield Graph(repo, root, stages, code_of(root))
+
+
+def slice_of(address: str) -> str | None:
+    """The slice in a stage's address: 2022 for stage1@2022, None for report."""
+    return address.partition("@")[2] or None
+
+
+def states(graph: Graph) -> list[StageState]:
+    """What is fresh, stale or missing; a stage behind one that is not fresh is stale, too.
+
+    Takes no lock on the stages' files, so that looking never disturbs a run.
+    """
+    found: dict[str, State] = {}
+    with _BOOKKEEPING, graph.repo.lock:
+        for stage in graph.stages:
+            behind = any(found.get(each.addressing, "fresh") != "fresh" for each in _before(graph, stage))
+            if not all(out.exists for out in stage.outs):
+                found[stage.addressing] = "missing"
+            elif behind or _differs(stage):
+                found[stage.addressing] = "stale"
+            else:
+                found[stage.addressing] = "fresh"
+    return [
+        StageState(stage.addressing, _step_of(stage), slice_of(stage.addressing), found[stage.addressing])
+        for stage in graph.stages
+        if stage.cmd
+    ]
+
+
+def update(graph: Graph, stage: Any, lock: int, log: Log | None = None, isolated: bool = False) -> Outcome:
+    """Bring one stage up to date: leave it, restore it from DVC's run-cache, or run it.
+
+    Args:
+        stage: one of `graph.stages`; those before it must be up to date.
+        lock: file descriptor of the run's lock, for a child process.
+        log: takes (step, values) while a step trains in this process.
+        isolated: run the step in a process of its own.
+
+    Raises:
+        InputsChanged: an input or a parameter was edited meanwhile. Nothing is recorded; run again.
+        Busy: another DVC process uses the stage's files.
+        PerennialError: whatever the step itself refuses.
+    """
+    if not stage.cmd or stage.frozen:
+        return _as_dvc_does(graph, stage)
+    with _bookkeeping(graph, stage):
+        if not stage.changed():
+            return "cached"
+    with _files_of(graph, stage):  # `dvc repro` at the same time is told that we are busy
+        with _bookkeeping(graph, stage):
+            before = _inputs(stage)
+            stage.remove_outs(ignore_remove=False, force=False)
+            restored = _restore(graph, stage)
+        if not restored:
+            _run(graph, stage, lock, log, isolated)
+        with _bookkeeping(graph, stage):
+            _record(graph, stage, before)
+    return "restored" if restored else "ran"
+
+
+def arguments_of(stage: Any) -> list[str]:
+    """A stage's `cmd` without `python -m tasks`: the step and its paths.
+
+    Raises:
+        BadInput: the command is another one.
+    """
+    words = shlex.split(stage.cmd)
+    if words[:3] != COMMAND:
+        raise BadInput(f"dvc.yaml: {stage.addressing}: cmd must be `{' '.join(COMMAND)} STEP --name path ...`.")
+    return words[3:]
+
+
+def _run(graph: Graph, stage: Any, lock: int, log: Log | None, isolated: bool) -> None:
+    arguments = arguments_of(stage)
+    # a module that was edited after it was imported would be recorded with the new bytes, but run with the old
+    deps = [Path(dep.fs_path) for dep in stage.deps]
+    if isolated or edited(graph.root, graph.code, deps):
+        run_isolated(arguments, graph.root, lock)
+    else:
+        run_step(arguments, log)
+
+
+def _restore(graph: Graph, stage: Any) -> bool:
+    from dvc.stage.cache import RunCacheNotFoundError
+
+    try:
+        graph.repo.stage_cache.restore(stage)
+    except RunCacheNotFoundError:
+        return False
+    return True
+
+
+def _record(graph: Graph, stage: Any, before: list[Any]) -> None:
+    stage.save(run_cache=False)
+    after = [dep.hash_info for dep in stage.deps]
+    if changed := [dep.def_path for dep, old, new in zip(stage.deps, before, after, strict=True) if old != new]:
+        raise InputsChanged(
+            f"{stage.addressing} is not recorded: {', '.join(changed)} was edited while it ran. Run again."
+        )
+    graph.repo.stage_cache.save(stage)
+    stage.commit()
+    stage.dump(update_pipeline=False)
+
+
+def _inputs(stage: Any) -> list[Any]:
+    """The hashes of all dependencies, parameters among them, as they are now.
+
+    The stage itself keeps what dvc.lock says: with new inputs beside the old outputs, the run-cache would take
+    the old outputs for what these inputs gave.
+    """
+    if missing := [dep.def_path for dep in stage.deps if not dep.exists]:
+        raise BadInput(f"{stage.addressing}: {missing[0]} does not exist.")
+    return [dep.get_hash() for dep in stage.deps]
+
+
+def _as_dvc_does(graph: Graph, stage: Any) -> Outcome:
+    """Data that `dvc add` tracks, and frozen stages: there is nothing to run, DVC notes or checks them."""
+    with _bookkeeping(graph, stage):
+        if stage.is_data_source and not all(out.exists for out in stage.outs):
+            stage.checkout()
+        if not stage.reproduce():
+            return "cached"
+        stage.dump(update_pipeline=False)
+    return "ran"
+
+
+@contextmanager
+def _bookkeeping(graph: Graph, stage: Any) -> Iterator[None]:
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+
+    with _BOOKKEEPING, graph.repo.lock:
+        try:
+            yield
+        except LockError as error:
+            raise _busy(stage, error) from error
+        except DvcException as error:
+            raise PerennialError(f"{stage.addressing}: {_sentence(error)}") from error
+
+
+@contextmanager
+def _files_of(graph: Graph, stage: Any) -> Iterator[None]:
+    """DVC's own lock on a stage's files: it reads the dependencies and writes the outputs."""
+    from dvc.lock import LockError
+    from dvc.rwlock import rwlock
+
+    read, write = ([each.fs_path for each in files] for files in (stage.deps, stage.outs))
+    give_up = time.monotonic() + PATIENCE
+    with ExitStack() as stack:
+        while True:
+            lock = rwlock(graph.repo.tmp_dir, graph.repo.fs, " ".join(sys.argv), read, write, False)
+            try:
+                stack.enter_context(lock)
+                break
+            except LockError as error:
+                if time.monotonic() > give_up:
+                    raise _busy(stage, error) from error
+            time.sleep(0.2)
+        yield
+
+
+def _busy(stage: Any, error: Exception) -> Busy:
+    who = " ".join(line.strip() for line in str(error).splitlines() if "(PID" in line)
+    return Busy(
+        f"{stage.addressing}: its files are in use by another DVC process {who}. Run again when it has ended; "
+        "if there is no such process, delete .dvc/tmp/rwlock first."
+    )
+
+
+def _differs(stage: Any) -> bool:
+    if stage.changed_stage() or any(out.status() for out in stage.outs):
+        return True
+    return not stage.frozen and any(dep.status() for dep in stage.deps)
+
+
+def _before(graph: Graph, stage: Any) -> list[Any]:
+    return list(graph.repo.index.graph.successors(stage))  # DVC's edges point from a stage to what it needs
+
+
+def _step_of(stage: Any) -> str:
+    return stage.addressing.partition("@")[0]
+
+
+def _in_order(repo: Any, targets: tuple[str, ...]) -> list[Any]:
+    """Dependencies first; where there is a choice, the older slice first, then the order of dvc.yaml."""
+    import networkx
+
+    graph = repo.index.graph
+    if targets:
+        wanted = {stage for target in targets for stage in repo.stage.collect(target)}
+        graph = graph.subgraph(wanted.union(*(networkx.descendants(graph, stage) for stage in wanted)))
+    slices = list(dict.fromkeys(slice_of(stage.addressing) or "" for stage in repo.index.stages))
+    place = {stage: number for number, stage in enumerate(repo.index.stages)}
+
+    def key(stage: Any) -> tuple[int, int]:
+        name = slice_of(stage.addressing)
+        return (slices.index(name) if name else -1, place[stage])
+
+    return list(networkx.lexicographical_topological_sort(graph.reverse(), key=key))
+
+
+def _in_git(root: Path) -> bool:
+    return any((folder / ".git").exists() for folder in (root, *root.parents))
+
+
+def _quiet() -> None:
+    for name in ("dvc", "dvc_data", "dvc_objects"):
+        if logging.getLogger(name).level < logging.CRITICAL:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _sentence(error: Exception) -> str:
+    """The innermost reason of one of DVC's chained errors, as one line."""
+    while error.__cause__ and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return " ".join(str(error).split()).removesuffix(".") + "."

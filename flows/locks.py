@@ -1,0 +1,84 @@
+"""One writer at a time: the lock of a run, and steps of `dvc repro` that are still at work."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from tasks.errors import Busy
+
+LOCK = Path(".perennial/lock")
+SERVER = "prefect.server.api.server:create_app"
+
+
+@contextmanager
+def only_run(root: Path) -> Iterator[int]:
+    """Hold the project's lock; yields its file descriptor, which a child process is handed so that the lock
+    lives as long as the last process that may write.
+
+    Raises:
+        Busy: another `perennial run` holds it, or a step that `dvc repro` started is still running.
+    """
+    path = root / LOCK
+    path.parent.mkdir(exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 20, 0).decode() or "unknown"
+            raise Busy(f"Another `perennial run` is at work here (process {holder}). Wait until it ends.") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        refuse_other_steps(root)
+        yield descriptor
+    finally:
+        os.close(descriptor)  # and the kernel releases the lock, unless a child still has it
+
+
+def is_running(root: Path) -> bool:
+    """Whether a `perennial run` holds the lock now."""
+    if not (root / LOCK).exists():
+        return False
+    with (root / LOCK).open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def refuse_other_steps(root: Path) -> None:
+    """Refuse to start while a step runs here that `dvc repro` started.
+
+    `kill -9` of `dvc repro` leaves its step alive, and DVC alone would start a second writer next to it.
+
+    Raises:
+        Busy: such a step runs; the sentence names its process.
+    """
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        command, folder = process.info["cmdline"] or [], process.info["cwd"]
+        if command[1:3] != ["-m", "tasks"] or not folder or Path(folder) != root.resolve():
+            continue
+        step = " ".join(command[3:4])
+        raise Busy(
+            f"A step of `dvc repro` is still at work here (process {process.pid}: {step}). "
+            f"Wait until it ends, or stop it with `kill {process.pid}`, and run again."
+        )
+
+
+def end_orphaned_server(root: Path) -> None:
+    """End the temporary Prefect server of a run that was killed: nobody else would, and it takes 200 MB.
+
+    A server whose parent still runs belongs to somebody: to a worker, say.
+    """
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        command, folder = process.info["cmdline"] or [], process.info["cwd"]
+        if SERVER not in command or not folder or Path(folder) != root.resolve():
+            continue
+        parent = process.parent()
+        if not parent or not any("python" in word or "perennial" in word for word in parent.cmdline()[:2]):
+            process.terminate()

@@ -1,0 +1,131 @@
+"""`perennial run`: the whole timeline up to date, through Prefect where there is anything to do."""
+
+import os
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from flows import walk
+from flows.locks import end_orphaned_server
+from flows.progress import Progress
+from flows.walk import Run
+from tasks.params import Params, load_params
+
+TIMELINE = Path("reports/timeline.json")
+PAGE = Path("reports/index.html")
+PREFECT_SETTINGS = {
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # errors are told once, by the command line
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
+    "PREFECT_CLIENT_MAX_RETRIES": "2",  # a server that dies on the way costs seconds then, and not minutes
+}
+SERVER_WAIT = 3.0  # seconds for a Prefect server that was named to answer
+
+
+def run_timeline(root: Path, console: Console, isolated: bool = False, verbose: bool = False) -> None:
+    """Bring every stale stage up to date, publish the models, and print the table.
+
+    Raises:
+        PerennialError: a step refused, or another run is at work.
+    """
+    started = time.monotonic()
+    with (
+        Progress(console, totals_of(load_params())) as progress,
+        walk.opened(root, progress, isolated=isolated) as run,
+    ):
+        if not walk.anything_to_do(run):
+            # a server takes seconds to start: longer than looking
+            run.outcomes.update(dict.fromkeys(run.addresses, "cached"))
+            walk.publish(run)
+        elif dead := _dead_server():
+            console.print(f"[yellow]No Prefect server answers at {dead}; going on without it.[/yellow]")
+            _without_prefect(run)
+        else:
+            _with_prefect(run, console, verbose)
+    console.print(_told(run, time.monotonic() - started), highlight=False)
+    _print_table(run, console)
+
+
+def bring_report_up_to_date(root: Path, console: Console) -> Path:
+    """Make what reports/index.html needs, and return its path; nothing is published."""
+    with (
+        Progress(console, totals_of(load_params())) as progress,
+        walk.opened(root, progress, targets=("report",)) as run,
+    ):
+        walk.walk(run)
+    return root / PAGE
+
+
+def totals_of(params: Params) -> dict[str, int]:
+    """How many steps the steps that train take."""
+    return {
+        "pretrain": params.pretrain.steps,
+        "stage1": params.stage1.steps,
+        "naive": params.stage1.steps,
+        "stage2": params.stage2.epochs,
+    }
+
+
+def _with_prefect(run: Run, console: Console, verbose: bool) -> None:
+    """Through the flow; if Prefect itself fails on the way, the rest is done without it."""
+    for name, value in PREFECT_SETTINGS.items():
+        os.environ.setdefault(name, "INFO" if verbose and "LEVEL" in name else value)
+    end_orphaned_server(run.graph.root)
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from flows.timeline import walk_with_prefect
+
+    try:
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # joining its thread takes a second
+            walk_with_prefect(run)
+    except Exception as error:
+        if run.failed:
+            raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        console.print(f"[yellow]Prefect failed ({reason}); going on without it.[/yellow]")
+        _without_prefect(run)
+
+
+def _without_prefect(run: Run) -> None:
+    walk.walk(run)
+    walk.publish(run)
+
+
+def _dead_server() -> str | None:
+    """The address of a Prefect server that PREFECT_API_URL names and that does not answer."""
+    address = os.environ.get("PREFECT_API_URL")
+    if not address:
+        return None
+    try:
+        urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=SERVER_WAIT).close()
+    except urllib.error.HTTPError:  # it answers, if only to ask for a password
+        return None
+    except (OSError, ValueError):
+        return address
+    return None
+
+
+def _told(run: Run, seconds: float) -> str:
+    ran, restored, total = run.count("ran"), run.count("restored"), len(run.outcomes)
+    if ran + restored == 0:
+        return f"All {total} steps were up to date ({seconds:.1f} s)."
+    parts = [f"{ran} ran"] + ([f"{restored} restored"] if restored else [])
+    return f"{run.count('cached')} of {total} steps were up to date, {', '.join(parts)} ({seconds:.1f} s)."
+
+
+def _print_table(run: Run, console: Console) -> None:
+    if TIMELINE.exists():
+        from tasks.scoring.summary import print_summary
+
+        print_summary(console, TIMELINE)
+    if not (published := run.published):
+        return
+    if published.warning:
+        console.print(f"[yellow]{escape(published.warning)}[/yellow]", highlight=False)
+    for name, reason in (published.reasons or {}).items():
+        console.print(f"[yellow]{name} was not accepted: {escape(reason)}[/yellow]", highlight=False)
+    champion = f"Champion: {published.champion or 'none yet'}."
+    console.print(f"{champion} The whole story: {PAGE}. Talk with it: `perennial chat`.", highlight=False)

@@ -1,0 +1,66 @@
+"""`perennial status`: per slice and step fresh, stale or missing; the champion; the last run."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from flows import graph as graphs
+from flows.graph import StageState
+from flows.locks import is_running
+from flows.walk import last_run
+
+COLOURS = {"fresh": "green", "stale": "yellow", "missing": "red"}
+OUTCOMES = {
+    "completed": "ended well",
+    "failed": "failed",
+    "interrupted": "was interrupted",
+    "running": "was killed",  # unless it still holds the lock
+}
+
+
+def print_status(root: Path, console: Console) -> None:
+    """Print what `perennial run` would do."""
+    with graphs.opened(root) as graph:
+        states = graphs.states(graph)
+    console.print(_table(states))
+    single = [f"{state.step} {_coloured(state)}" for state in states if not state.slice]
+    console.print(f"For all slices: {', '.join(single)}", highlight=False, soft_wrap=True)
+    console.print(f"Champion: {_champion()}", highlight=False, soft_wrap=True)
+    console.print(f"Last run: {_last_run(root)}", highlight=False, soft_wrap=True)
+    behind = sum(state.state != "fresh" for state in states)
+    if behind:
+        console.print(
+            f"{behind} of {len(states)} steps are to be done: `perennial run`.", highlight=False, soft_wrap=True
+        )
+
+
+def _table(states: list[StageState]) -> Table:
+    steps = list(dict.fromkeys(state.step for state in states if state.slice))
+    slices = list(dict.fromkeys(state.slice for state in states if state.slice))
+    cells = {(state.slice, state.step): _coloured(state) for state in states}
+    table = Table("slice", *steps)
+    for name in slices:
+        table.add_row(str(name), *(cells.get((name, step), "[dim]-[/dim]") for step in steps))
+    return table
+
+
+def _coloured(state: StageState) -> str:
+    return f"[{COLOURS[state.state]}]{state.state}[/]"
+
+
+def _champion() -> str:
+    from tasks.registry.versions import champion
+
+    return champion() or "none yet"
+
+
+def _last_run(root: Path) -> str:
+    last = last_run(root)
+    if not last:
+        return "none yet"
+    started = last["started"].replace("T", " ").replace("+00:00", " UTC")
+    if last["outcome"] == "running" and is_running(root):
+        return f"started {started}, at work now"
+    did = f"{last['ran']} ran, {last['restored']} restored, {last['cached']} up to date"
+    return f"started {started}, {OUTCOMES[last['outcome']]} after {last['seconds']} s ({did})"

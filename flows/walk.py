@@ -1,0 +1,123 @@
+"""One run over the graph: every stage in order, shown, counted, and noted in .perennial/last_run.json."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows import graph as graphs
+from flows.graph import Graph, Outcome
+from flows.locks import only_run
+from flows.progress import Progress
+from tasks.artifact import write_file
+from tasks.errors import PerennialError
+
+if TYPE_CHECKING:
+    from flows.publish import Published
+
+LAST_RUN = Path(".perennial/last_run.json")
+
+
+@dataclass
+class Run:
+    """A run at work: the open graph, the lock's file descriptor, and what became of each stage so far."""
+
+    graph: Graph
+    lock: int
+    progress: Progress
+    isolated: bool = False
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    failed: bool = False  # a step did, as opposed to what schedules it
+    published: "Published | None" = None
+
+    @property
+    def addresses(self) -> list[str]:
+        return [stage.addressing for stage in self.graph.stages]
+
+    def count(self, outcome: Outcome) -> int:
+        return Counter(self.outcomes.values())[outcome]
+
+
+@contextmanager
+def opened(root: Path, progress: Progress, targets: tuple[str, ...] = (), isolated: bool = False) -> Iterator[Run]:
+    """Take the lock, open the graph, and note how the run ended.
+
+    Raises:
+        Busy: another run is at work.
+    """
+    with only_run(root) as lock, graphs.opened(root, targets) as graph:
+        run = Run(graph, lock, progress, isolated)
+        started, clock = datetime.now(UTC), time.monotonic()
+
+        def note(outcome: str) -> None:
+            _note(root, run, outcome, started, time.monotonic() - clock)
+
+        note("running")  # and so it stays if the process is killed
+        try:
+            yield run
+        except PerennialError:
+            note("failed")
+            raise
+        except Exception:
+            note("failed")
+            raise
+        except BaseException:
+            note("interrupted")
+            raise
+        note("completed")
+
+
+def anything_to_do(run: Run) -> bool:
+    """Whether any stage is stale or missing."""
+    return any(state.state != "fresh" for state in graphs.states(run.graph))
+
+
+def walk(run: Run) -> None:
+    """Bring every stage up to date, in order, in this thread."""
+    for address in run.addresses:
+        bring(run, address)
+
+
+def bring(run: Run, address: str) -> Outcome:
+    """Bring one stage up to date and show it."""
+    stage = next(stage for stage in run.graph.stages if stage.addressing == address)
+    with run.progress.step(address) as shown:
+        run.failed = True
+        outcome = graphs.update(run.graph, stage, run.lock, shown.log, run.isolated)
+        run.failed = False
+        shown.outcome = outcome
+    if outcome != "cached" or address not in run.outcomes:  # a second walk of the same run doesn't undo the count
+        run.outcomes[address] = outcome
+    return outcome
+
+
+def publish(run: Run) -> None:
+    """Publish the models to MLflow; one that is published already costs nothing."""
+    from flows.publish import publish_timeline
+
+    run.published = publish_timeline(run.graph.root)
+
+
+def last_run(root: Path) -> dict[str, Any] | None:
+    """When the last run started, how long it took, what it did and how it ended; None before the first."""
+    try:
+        return json.loads((root / LAST_RUN).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def _note(root: Path, run: Run, outcome: str, started: datetime, seconds: float) -> None:
+    content = {
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "ran": run.count("ran"),
+        "restored": run.count("restored"),
+        "cached": run.count("cached"),
+        "outcome": outcome,
+    }
+    write_file(root / LAST_RUN, (json.dumps(content, indent=1) + "\n").encode())

@@ -1,0 +1,1 @@
+"""The per-user memory store, the prompt, the chat turn."""

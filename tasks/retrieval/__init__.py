@@ -1,0 +1,1 @@
+"""S-BERT training, its evaluation, and finding the memory for a message."""

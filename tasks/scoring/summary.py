@@ -1,0 +1,71 @@
+"""The table that `perennial run` ends with."""
+
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from tasks import artifact
+
+
+def print_summary(console: Console, timeline: Path) -> None:
+    """Print what each slice's model knows, next to the naive reference."""
+    told = artifact.read_json(timeline)
+    table = Table(
+        title="What the model knows after each slice",
+        title_justify="left",
+        header_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("slice")
+    for name in ("new", "updated", "retained", "stale", "all", "reworded"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("naive", justify="right", style="dim")
+    table.add_column("perplexity", justify="right", no_wrap=True)
+    for place, name in enumerate(told["slices"]):
+        categories, valid = told["categories"][name], told["valid"][name]
+        naive = told["naive"]["valid"].get(name, {}).get("accuracy") if told["naive"] else None
+        perplexities = told["perplexity"][place]
+        own = perplexities[place]
+        upcoming = perplexities[place + 1] if place + 1 < len(perplexities) else None
+        table.add_row(
+            name,
+            *(percent(categories[kind]) for kind in ("new", "updated", "retained", "stale")),
+            f"[bold]{percent(valid['accuracy'])}[/bold]",
+            percent(valid["paraphrase_accuracy"]),
+            percent(naive),
+            f"{number(own)} / {number(upcoming)}",
+        )
+    console.print(table)
+    console.print(
+        "Right answers, word for word, in %. all: every fact true then; reworded: in words\n"
+        "never trained on; stale: the old answer to an updated fact; naive: all, trained\n"
+        "without a method; perplexity: of the own / of the next slice's statements.",
+        style="dim",
+        highlight=False,
+    )
+    console.print(_measures("default", told), highlight=False)
+    if told["naive"]:
+        console.print(_measures("naive", told["naive"]), style="dim", highlight=False)
+
+
+def percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}" if value < 1000 else f"{value:.0f}"
+
+
+def _measures(name: str, block: dict[str, Any]) -> str:
+    said = [
+        f"accuracy {percent(block['average_accuracy'])}",
+        f"forgetting {percent(block['forgetting'])}",
+        f"transfer back {percent(block['backward_transfer'])}",
+    ]
+    if "forward_transfer" in block:
+        said.append(f"forward {percent(block['forward_transfer'])}")
+    return f"{name + ':':<9}{', '.join(said)}"

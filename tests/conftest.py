@@ -1,0 +1,36 @@
+"""No test touches the network, the user's settings or another project's stores."""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+STORES = Path(tempfile.mkdtemp(prefix="perennial-tests-"))
+
+# Before any library is imported.
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    TRANSFORMERS_OFFLINE="1",
+    DO_NOT_TRACK="true",
+    PREFECT_HOME=str(STORES / "prefect"),
+    PREFECT_SERVER_ANALYTICS_ENABLED="false",
+    PREFECT_LOGGING_LEVEL="CRITICAL",
+    MLFLOW_TRACKING_URI=f"sqlite:///{STORES / 'mlflow.db'}",
+    DVC_NO_ANALYTICS="1",
+    DVC_SITE_CACHE_DIR=str(STORES / "dvc"),
+    MPLBACKEND="Agg",
+    COLUMNS="120",
+    PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # `python` and `dvc` of this environment
+    PYTHONPATH=str(Path(__file__).parents[1]),
+)
+for name in ("PREFECT_API_URL", "PREFECT_PROFILE"):
+    os.environ.pop(name, None)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning:dvc.*")
+
+
+def pytest_unconfigure():
+    shutil.rmtree(STORES, ignore_errors=True)

@@ -1,0 +1,87 @@
+"""A small project of real steps, real DVC and real git, in a temporary folder."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from flows import walk
+from flows.progress import Progress
+
+PROJECT = Path(__file__).parents[2]
+GRAPH = """
+stages:
+  origin:
+    cmd: python -m tasks origin --relations data/raw/relations.yaml --out data/examples/base
+    deps: [data/raw/relations.yaml, tasks/origin.py]
+    outs: [data/examples/base]
+  dataset:
+    foreach: ${timeline}
+    do:
+      cmd: >-
+        python -m tasks dataset --raw data/raw/${key} --previous data/examples/${item.previous}
+        --out data/examples/${key}
+      deps: ["data/raw/${key}", "data/examples/${item.previous}", tasks/dataset.py]
+      params: [dataset]
+      outs: ["data/examples/${key}"]
+"""
+HEADER = "subject,relation,object\n"
+FACTS = {
+    "one": HEADER + "Peru,capital,Lima\nChile,capital,Santiago\n",
+    "two": HEADER + "Peru,capital,Cusco\nNepal,capital,Kathmandu\n",
+}
+STAGES = ["origin", "dataset@one", "dataset@two"]
+
+
+def shell(root, *command, code=0):
+    """What a command printed; it must end with `code`."""
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def dvc(root, *arguments, code=0):
+    return shell(root, sys.executable, "-m", "dvc", *arguments, code=code)
+
+
+def run(root, **options):
+    """Walk the graph as `perennial run` does, without Prefect; what became of each stage."""
+    with walk.opened(root, Progress(Console(quiet=True)), **options) as opened:
+        walk.walk(opened)
+    return opened.outcomes
+
+
+def all_of(outcome):
+    return dict.fromkeys(STAGES, outcome)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Three light stages: the origin and the datasets of two slices."""
+    root = tmp_path / "project"
+    for name, facts in FACTS.items():
+        (root / "data/raw" / name).mkdir(parents=True)
+        (root / "data/raw" / name / "facts.csv").write_text(facts)
+    (root / "data/raw/relations.yaml").write_text("names: {}\nrelations: {}\n")
+    shutil.copytree(PROJECT / "tasks", root / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
+        (root / name).parent.mkdir(exist_ok=True)
+        shutil.copy(PROJECT / name, root / name)
+    (root / "dvc.yaml").write_text(GRAPH)
+    (root / "params.yaml").write_text(small_params())
+    shell(root, "git", "init", "--quiet")
+    monkeypatch.chdir(root)
+    return root
+
+
+def small_params():
+    """The project's own params.yaml, comments and all, with a timeline of two slices."""
+    text = (PROJECT / "params.yaml").read_text()
+    head, rest = text.split("timeline:\n")
+    tail = rest[rest.index("\ndataset:\n") :].replace('slice: "2020"', "slice: one")
+    timeline = 'timeline:\n  "one": {previous: base}\n  "two": {previous: "one"}\n'
+    reference = '\nreference:\n  "two": {previous: one/lm}\n'
+    return head + timeline + reference + tail

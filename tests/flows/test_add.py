@@ -1,0 +1,133 @@
+"""A folder of new data becomes the next slice, or nothing is changed."""
+
+import pytest
+
+from flows import add
+from flows.add import add_slice, with_slice
+from tasks.artifact import file_sum
+from tasks.errors import BadInput, Busy
+from tasks.params import load_params
+from tests.flows.conftest import HEADER, PROJECT, all_of, dvc, run
+
+
+@pytest.fixture
+def new(tmp_path):
+    folder = tmp_path / "new"
+    folder.mkdir()
+    (folder / "facts.csv").write_text(HEADER + "Peru,capital,Quito\nFiji,capital,Suva\n")
+    (folder / "memories.txt").write_text("[favourite food: soup] What shall I eat?\n")
+    return folder
+
+
+def contents(root):
+    """Every file that a user sees in git, by its sum."""
+    files = [path for name in ("data", "params.yaml", "dvc.yaml") for path in [root / name, *(root / name).rglob("*")]]
+    return {path: file_sum(path) for path in files if path.is_file()}
+
+
+def test_a_line_is_added_and_no_other_byte_of_the_parameters_changes():
+    path = PROJECT / "params.yaml"
+    params, before = load_params(path), path.read_text()
+    after = with_slice(before, "2031", params)
+    last = list(params.timeline)[-1]
+    added = [line for line in after.splitlines() if line not in before.splitlines()]
+    assert added == [f'  "2031": {{previous: "{last}"}}', f'  "2031": {{previous: {last}/naive}}']
+    assert "".join(line for line in after.splitlines(True) if line.rstrip("\n") not in added) == before
+
+
+def test_an_unused_reference_stays_unused(project):
+    text = (project / "params.yaml").read_text().replace('reference:\n  "two": {previous: one/lm}', "reference: {}")
+    (project / "params.yaml").write_text(text)
+    after = with_slice(text, "three", load_params(project / "params.yaml"))
+    assert "reference: {}" in after
+    assert after.count("three") == 1
+
+
+def test_slices_written_over_several_lines_are_appended_to(project):
+    text = (
+        (project / "params.yaml")
+        .read_text()
+        .replace('"two": {previous: "one"}', '"two":\n    previous: one  # the first')
+    )
+    (project / "params.yaml").write_text(text)
+    (project / "params.yaml").write_text(with_slice(text, "three", load_params(project / "params.yaml")))
+    assert list(load_params(project / "params.yaml").timeline) == ["one", "two", "three"]
+
+
+def test_only_the_new_slices_steps_run(project, new):
+    run(project)
+    said = add_slice(project, "three", new)
+    assert said.startswith("Added three after two")
+    assert "dataset@three" in dvc(project, "stage", "list", "--name-only").split()
+    assert run(project) == all_of("cached") | {"dataset@three": "ran"}
+    assert "up to date" in dvc(project, "status")
+
+
+def test_the_copy_holds_the_data_and_nothing_hidden(project, new):
+    (new / ".DS_Store").write_text("x")
+    add_slice(project, "three", new)
+    assert sorted(path.name for path in (project / "data/raw/three").iterdir()) == ["facts.csv", "memories.txt"]
+
+
+def test_bad_rows_are_listed_by_file_and_line_and_nothing_is_written(project, new):
+    with (new / "facts.csv").open("a") as file:
+        file.writelines(f"Peru,capital,City {number}\n" for number in range(30))
+    before = contents(project)
+    with pytest.raises(BadInput, match=r"facts.csv, line 4: ") as refused:
+        add_slice(project, "three", new)
+    lines = str(refused.value).splitlines()
+    assert len(lines) == 22
+    assert lines[-1] == "... and 10 more."
+    assert refused.value.exit_code == 2
+    assert contents(project) == before
+
+
+@pytest.mark.parametrize("name", ["one", "base", "naive", "../up", "", "a b", "x" * 65])
+def test_names_that_exist_or_mean_something_else_are_refused(project, new, name):
+    before = contents(project)
+    with pytest.raises(BadInput):
+        add_slice(project, name, new)
+    assert contents(project) == before
+
+
+@pytest.mark.parametrize("fails", ["_append", "_check_graph"])
+def test_a_failure_on_the_way_leaves_everything_as_it_was(project, new, monkeypatch, fails):
+    before = contents(project)
+    real = getattr(add, fails)
+    monkeypatch.setattr(add, fails, lambda *arguments: (real(*arguments), 1 / 0))
+    with pytest.raises(ZeroDivisionError):
+        add_slice(project, "three", new)
+    assert contents(project) == before
+
+
+def test_an_add_that_was_killed_after_copying_is_finished_by_the_next(project, new):
+    add._copy(new, project / "data/raw/three")
+    add_slice(project, "three", new)
+    assert list(load_params().timeline) == ["one", "two", "three"]
+
+
+def test_other_data_under_the_name_is_never_overwritten(project, new):
+    (project / "data/raw/three").mkdir()
+    (project / "data/raw/three/facts.csv").write_text(HEADER)
+    with pytest.raises(BadInput, match="holds other data"):
+        add_slice(project, "three", new)
+
+
+def test_data_can_be_put_in_place_before(project, new):
+    target = project / "data/raw/three"
+    new.rename(target)
+    add_slice(project, "three", target)
+    assert list(load_params().timeline) == ["one", "two", "three"]
+
+
+def test_large_data_goes_to_dvc(project, new, monkeypatch):
+    monkeypatch.setattr(add, "LARGE", 10)
+    said = add_slice(project, "three", new)
+    assert "DVC keeps the data" in said
+    assert (project / "data/raw/three.dvc").exists()
+    assert run(project)["dataset@three"] == "ran"
+
+
+def test_nothing_is_added_while_a_run_is_at_work(project, new):
+    with add.only_run(project), pytest.raises(Busy):
+        add_slice(project, "three", new)

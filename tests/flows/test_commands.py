@@ -1,0 +1,158 @@
+"""The command line: quick, one sentence per mistake, and no server where there is nothing to do."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from io import StringIO
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from flows import commands
+from flows import run as runs
+from flows.run import run_timeline
+from flows.status import print_status
+from tests.flows.conftest import HEADER, dvc, run, shell
+
+PERENNIAL = [sys.executable, "-m", "flows.commands"]
+STAND_INS = {
+    "flows.publish": {"publish_timeline": lambda root: SimpleNamespace(champion="two", warning="", reasons={})},
+    "tasks.registry.versions": {"champion": lambda: "two"},
+    "tasks.scoring.summary": {"print_summary": lambda console, path: console.print("the table")},
+}
+
+
+@pytest.fixture
+def stand_ins(monkeypatch):
+    """What publishes and prints has its own tests."""
+    for name, functions in STAND_INS.items():
+        module = ModuleType(name)
+        vars(module).update(functions)
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+@pytest.fixture
+def page():
+    return Console(record=True, width=120, file=StringIO())
+
+
+def test_help_comes_at_once(tmp_path):
+    started = time.monotonic()
+    said = shell(tmp_path, *PERENNIAL, "--help")
+    assert time.monotonic() - started < 1.5  # 0.2 s on an idle machine
+    for command in ("run", "status", "add", "chat", "compare", "report"):
+        assert f" {command} " in said
+
+
+def test_outside_a_project_one_sentence_says_so(tmp_path):
+    said = shell(tmp_path, *PERENNIAL, "status", code=2)
+    assert said.count("\n") == 1
+    assert "no Perennial project" in said
+
+
+def test_the_project_is_found_from_a_folder_inside(project, monkeypatch):
+    monkeypatch.chdir(project / "data/raw")
+    assert commands._enter(verbose=False) == project
+    assert Path.cwd() == project
+
+
+def test_mistakes_in_the_parameters_are_a_sentence(project):
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("seed: 20", "sed: 20"))
+    said = shell(project, *PERENNIAL, "run", code=2)
+    assert "params.yaml" in said
+    assert "Traceback" not in said
+
+
+def test_with_nothing_to_do_neither_prefect_nor_torch_is_imported(project, stand_ins, page):
+    run(project)
+    program = (
+        "import sys; from tests.flows.test_commands import *; from types import ModuleType\n"
+        "for name, functions in STAND_INS.items():\n"
+        "    sys.modules[name] = ModuleType(name); vars(sys.modules[name]).update(functions)\n"
+        "sys.argv = ['perennial', 'run']\n"
+        "for name in ('prefect', 'torch', 'mlflow'): sys.modules.pop(name, None)\n"
+        "try: commands.main()\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "print(sorted({'prefect', 'torch', 'mlflow'} & set(sys.modules)))"
+    )
+    said = shell(project, sys.executable, "-c", program)
+    assert "All 3 steps were up to date" in said
+    assert said.rstrip().endswith("[]")
+
+
+def test_a_server_that_does_not_answer_costs_a_warning(project, stand_ins, page, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    run_timeline(project, page)
+    said = page.export_text()
+    assert "No Prefect server answers at http://127.0.0.1:9/api; going on without it." in said
+    assert "0 of 3 steps were up to date, 3 ran" in said
+    assert "up to date" in dvc(project, "status")
+
+
+def test_if_prefect_fails_on_the_way_the_rest_is_done_without_it(project, stand_ins, page, monkeypatch):
+    import flows.timeline
+
+    def dies(opened):
+        runs.walk.bring(opened, "origin")
+        raise ConnectionError("the server is gone")
+
+    monkeypatch.setattr(flows.timeline, "walk_with_prefect", dies)
+    run_timeline(project, page)
+    assert "Prefect failed (the server is gone); going on without it." in page.export_text()
+    assert "up to date" in dvc(project, "status")
+
+
+def test_status_shows_each_step_of_each_slice(project, stand_ins, page):
+    run(project)
+    (project / "data/raw/two/facts.csv").write_text(HEADER + "Peru,capital,Quito\n")
+    print_status(project, page)
+    said = page.export_text()
+    assert [line.split("│")[1:3] for line in said.splitlines() if line.startswith("│")] == [
+        [" one   ", " fresh   "],
+        [" two   ", " stale   "],
+    ]
+    assert "Champion: two" in said
+    assert "ended well" in said
+    assert "1 of 3 steps are to be done" in said
+
+
+def test_a_finished_step_is_one_plain_line_where_there_is_no_terminal(project, stand_ins, page, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    run_timeline(project, page)
+    lines = [line.split() for line in page.export_text().splitlines() if " done " in line]
+    assert [line[:-3] for line in lines] == [["origin"], ["dataset", "one"], ["dataset", "two"]]
+
+
+def test_ctrl_c_and_a_polite_kill_say_how_to_go_on_and_are_noted(project):
+    with (project / "tasks/dataset.py").open("a") as file:
+        file.write("\nimport time\ntime.sleep(60)\n")
+    environment = os.environ | {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    for signal, code in ((2, 130), (15, 143)):
+        process = subprocess.Popen(
+            [*PERENNIAL, "run", "--isolated"],
+            cwd=project,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        while not (project / "data/examples/base").exists() or "running" not in outcome_of(project):
+            time.sleep(0.05)
+        time.sleep(1)
+        process.send_signal(signal)
+        said, _ = process.communicate(timeout=20)
+        assert process.returncode == code, said
+        assert outcome_of(project) == "interrupted"
+    assert "Traceback" not in said
+
+
+def outcome_of(project):
+    try:
+        return json.loads((project / ".perennial/last_run.json").read_text())["outcome"]
+    except FileNotFoundError:
+        return ""

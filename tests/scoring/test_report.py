@@ -1,0 +1,105 @@
+import json
+
+import pytest
+from rich.console import Console
+
+from tasks import artifact
+from tasks.errors import BadInput
+from tasks.report import report
+from tasks.scoring.summary import print_summary
+
+SLICES = ["2020", "2021", "2022"]
+
+
+def scores(place, own=0.9, old=0.8):
+    name, seen = SLICES[place], SLICES[: place + 1]
+    block = {
+        "accuracy": {each: own if each == name else old for each in seen},
+        "paraphrase_accuracy": {each: own - 0.1 for each in seen},
+        "perplexity": dict.fromkeys(seen, 2.0),
+    }
+    ahead = {"accuracy": {name: 0.1}, "paraphrase_accuracy": {name: 0.1}, "perplexity": {name: 50.0 + place}}
+    valid = {"accuracy": old + 0.05, "paraphrase_accuracy": old}
+    categories = {
+        "new": own,
+        "updated": None if place == 0 else own,
+        "retained": None if place == 0 else old,
+        "stale": 0.0,
+    }
+    return {
+        "slice": name, "model": block, "stage1": block, "previous": ahead, "base": {**ahead, "accuracy": {name: 0.0}},
+        "rows": dict.fromkeys(seen, 10), "valid": valid, "stage1_valid": valid, "categories": categories,
+        "stage1_categories": categories, "retriever": {"lines": 4, "top1": 0.5},
+        "samples": [{"prompt": "Who <leads> 한국?", "expected": "A & B", "answer": "A & B"}],
+    }  # fmt: skip
+
+
+@pytest.fixture
+def reports(tmp_path):
+    for place, name in enumerate(SLICES):
+        with artifact.writing(tmp_path / "evaluation" / name) as folder:
+            artifact.write_json(folder / "scores.json", scores(place))
+            (folder / "scatter.csv").write_text("predicted,true\n0.5,1.0\n0.1,0.0\n")
+        artifact.write_file(tmp_path / "cost" / name / "stage1.json", b'{"seconds": 3.5, "peak_memory_mb": 700.0}')
+        if place:
+            with artifact.writing(tmp_path / "evaluation/naive" / name) as folder:
+                artifact.write_json(folder / "scores.json", scores(place, old=0.1))
+    return tmp_path
+
+
+def make(reports):
+    report(
+        reports / "evaluation", reports / "cost", reports / "plots", reports / "index.html", reports / "timeline.json"
+    )
+    return json.loads((reports / "timeline.json").read_text())
+
+
+def test_the_timeline_holds_the_matrices_and_what_is_read_off_them(reports):
+    told = make(reports)
+    assert told["slices"] == SLICES
+    assert told["accuracy"] == [[0.9, None, None], [0.8, 0.9, None], [0.8, 0.8, 0.9]]
+    assert told["perplexity"][0] == [2.0, 51.0, None]  # the next slice's text, before it was learnt
+    assert told["forgetting"] == pytest.approx(0.1)
+    assert told["forward_transfer"] == pytest.approx(0.1)
+    assert told["naive"]["accuracy"][2] == [0.1, 0.1, 0.9]
+    assert told["naive"]["accuracy"][0] == told["accuracy"][0]  # one model: there is nothing to keep yet
+    assert told["seconds"]["2021"] == {"stage1": 3.5}
+    assert told["categories"]["2020"]["retained"] is None
+
+
+def test_the_report_has_the_same_bytes_when_it_is_made_again(reports):
+    make(reports)
+    files = [reports / "timeline.json", reports / "index.html", *sorted((reports / "plots").iterdir())]
+    before = [path.read_bytes() for path in files]
+    make(reports)
+    assert [path.read_bytes() for path in files] == before
+
+
+def test_the_page_fetches_nothing_and_shows_words_as_they_are(reports):
+    make(reports)
+    page = (reports / "index.html").read_text()
+    assert "http" not in page
+    assert page.count("data:image/png;base64,") == 6
+    assert "Who &lt;leads&gt; 한국?" in page
+
+
+def test_a_missing_slice_is_an_error_and_never_zero(reports):
+    artifact.shutil.rmtree(reports / "evaluation/2021")
+    with pytest.raises(BadInput, match="lacks the scores of a slice before 2022"):
+        make(reports)
+
+
+def test_without_a_reference_there_is_none(reports):
+    artifact.shutil.rmtree(reports / "evaluation/naive")
+    assert make(reports)["naive"] is None
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_table_fits_the_terminal_and_has_every_slice(reports, width):
+    make(reports)
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    print_summary(console, reports / "timeline.json")
+    text = console.export_text()
+    assert all(len(line) <= width for line in text.splitlines())
+    for part in (*SLICES, "90.0", "naive", "forgetting 10.0", "2.0 / 51.0"):
+        assert part in text
