@@ -18,7 +18,13 @@ from tasks.errors import BadInput, PerennialError
 
 INTERRUPTED = 130
 LAST_ERROR = Path(".perennial/last_error.txt")
-QUIET = {"PYTHONWARNINGS": "ignore", "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+QUIET = {
+    "PYTHONWARNINGS": "ignore",
+    "TQDM_DISABLE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+PLAIN_WIDTH = 120  # where there is no terminal to ask
 ROOT_FILES = ("dvc.yaml", "params.yaml")
 
 app = typer.Typer(
@@ -27,7 +33,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 complaints = Console(stderr=True)
 
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show the libraries' logs, and tracebacks.")]

@@ -13,7 +13,7 @@ SCATTER_ROWS = 2000
 
 def retriever(settings: Retriever, seed: int, pairs: Path, out: Path, log: Log) -> None:
     """Train the encoder and score it on held-out lines. Without any memory lines there is no model to write."""
-    from tasks.retrieval.encoder import SMALL, build_encoder, load_encoder, save_encoder
+    from tasks.retrieval.encoder import SMALL, build_encoder, load_encoder, save_encoder, shorten
     from tasks.retrieval.evaluation import evaluate_encoder, no_metrics
     from tasks.retrieval.training import train_encoder
 
@@ -29,7 +29,7 @@ def retriever(settings: Retriever, seed: int, pairs: Path, out: Path, log: Log) 
             encoder = build_encoder(settings, texts, seed)
         else:
             encoder = load_encoder(settings.model)
-            encoder.max_seq_length = settings.max_length
+            shorten(encoder, settings.max_length)
         train_encoder(encoder, train, settings, seed, log)
         held_out = [tuple(line) for line in lines["test"]]
         metrics, scatter = evaluate_encoder(encoder, test, held_out, lines["synonyms"], settings.threshold)

@@ -29,7 +29,7 @@ def save_checkpoint(
     folder = scratch / f"step-{step:08d}"
     with artifact.writing(folder) as partial:
         save_file({name: value.contiguous() for name, value in tensors.items()}, partial / "state.safetensors")
-        artifact.write_json(partial / "history.json", history)
+        artifact.write_rows(partial / "history.jsonl", history)  # keeps the order of the keys, as the log does
     for older in scratch.glob("step-*"):
         if older != folder:
             shutil.rmtree(older)
@@ -52,7 +52,7 @@ def restore(
         torch.set_rng_state(tensors["random"])
         if torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["random.cuda"])
-        return int(folder.name.removeprefix("step-")), artifact.read_json(folder / "history.json")
+        return int(folder.name.removeprefix("step-")), artifact.read_rows(folder / "history.jsonl")
     return 0, []
 
 

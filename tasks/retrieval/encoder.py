@@ -6,6 +6,7 @@ The small encoder has to learn from a hundred lines what a word says about a key
 punctuation kept off the words, so that the forms of a verb share their stem's pieces, for 80 %.
 """
 
+import math
 from pathlib import Path
 
 import torch
@@ -35,6 +36,12 @@ def load_encoder(source: Path | str) -> SentenceTransformer:
         raise BadInput(f"The encoder '{source}' can't be loaded: {reason} Check retriever.model.") from error
 
 
+def shorten(encoder: SentenceTransformer, max_length: int) -> None:
+    """Let the encoder read at most `max_length` pieces of a text, if it has a limit and reads more."""
+    if encoder.max_seq_length and max_length < encoder.max_seq_length < math.inf:
+        encoder.max_seq_length = max_length
+
+
 def save_encoder(encoder: SentenceTransformer, folder: Path) -> None:
     """Write the encoder without a model card, which would carry dates."""
     encoder.save_pretrained(str(folder), create_model_card=False)
@@ -58,7 +65,7 @@ def _tokenizer(texts: list[str], max_length: int) -> Tokenizer:
     """BPE over letters: of the tokenizers library's trainers only BPE is deterministic."""
     bpe = Tokenizer(models.BPE(unk_token=UNKNOWN))
     bpe.normalizer = normalizers.Sequence([normalizers.NFKD(), normalizers.Lowercase()])
-    bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Punctuation(), pre_tokenizers.Metaspace()])
+    bpe.pre_tokenizer = pre_tokenizers.Whitespace()  # and punctuation: "[town" has the pieces of "town"
     trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=[UNKNOWN], show_progress=False)
     bpe.train_from_iterator(texts, trainer)
     bpe.enable_truncation(max_length)

@@ -14,8 +14,10 @@ from rich.console import Console
 
 from flows import commands
 from flows import run as runs
+from flows.chat import chat_with
 from flows.run import run_timeline
 from flows.status import print_status
+from tasks.errors import BadInput
 from tests.flows.conftest import HEADER, dvc, run, shell
 
 PERENNIAL = [sys.executable, "-m", "flows.commands"]
@@ -119,6 +121,16 @@ def test_status_shows_each_step_of_each_slice(project, stand_ins, page):
     assert "Champion: two" in said
     assert "ended well" in said
     assert "1 of 3 steps are to be done" in said
+
+
+def test_chat_needs_a_model_and_says_how_to_get_one(project, stand_ins, page, monkeypatch):
+    with pytest.raises(BadInput, match="There is no slice 'nine'. The slices are: one, two"):
+        chat_with(project, "nine", "me", page)
+    with pytest.raises(BadInput, match="models/two/lm is missing or incomplete. Run `perennial run`"):
+        chat_with(project, None, "me", page)
+    monkeypatch.setattr(sys.modules["tasks.registry.versions"], "champion", lambda: None)
+    with pytest.raises(BadInput, match="No model is champion yet"):
+        chat_with(project, None, "me", page)
 
 
 def test_a_finished_step_is_one_plain_line_where_there_is_no_terminal(project, stand_ins, page, monkeypatch):

@@ -62,7 +62,7 @@ def test_the_penalty_is_half_the_strength_times_the_weighted_square_distance(tin
     assert second.penalty(model, data.batch(0)) == 0.0
     with torch.no_grad():
         for value in model.parameters():
-            value += 0.5
+            value.add_(0.5)
     expected = 10.0 / 2 * sum(float((fisher * 0.25).sum()) for fisher in second.fisher.values())
     assert second.penalty(model, data.batch(0)).item() == pytest.approx(expected, rel=1e-4)
 
@@ -93,7 +93,10 @@ def test_replay_draws_its_share_of_every_batch_evenly_from_all_older_rows(tiny):
     data = Mixture(parts, 200, 200, 0, model.device)
     old = Counter(index for batch in data.plans[1] for index in batch)
     drawn = sum(old.values())
-    tokens = [sum(len(part.sequences[i].ids) for step in plan for i in step) for part, plan in zip(parts, data.plans)]
+    tokens = [
+        sum(len(part.sequences[i].ids) for step in plan for i in step)
+        for part, plan in zip(parts, data.plans, strict=True)
+    ]
     assert tokens[1] / sum(tokens) == pytest.approx(0.4, abs=0.05)
     assert set(old) == set(range(40))
     assert max(old.values()) - min(old.values()) <= 1 + drawn // 400

@@ -1,0 +1,108 @@
+"""Two slices through Prefect, DVC and MLflow, for real: what a user does, in a small project."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.artifact import file_sum
+from tests.end_to_end.project import make_project, write_slice
+
+COMMAND = [sys.executable, "-c", "from flows.commands import main; main()"]
+
+
+def perennial(root: Path, *words: str, code: int = 0, told: str = "") -> str:
+    environment = os.environ | {
+        "PYTHONPATH": str(root),
+        "MLFLOW_TRACKING_URI": "",
+        "PREFECT_HOME": str(root / ".prefect"),
+    }
+    done = subprocess.run(
+        [*COMMAND, *words], cwd=root, env=environment, input=told, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def dvc(root: Path, *words: str) -> str:
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    done = subprocess.run(["dvc", *words], cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def model_sums(root: Path) -> dict[str, str]:
+    return {str(path.relative_to(root)): file_sum(path) for path in sorted((root / "models").rglob("*.safetensors"))}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    root = make_project(tmp_path_factory.mktemp("e2e") / "project")
+    output = perennial(root, "run")
+    return root, output
+
+
+def test_a_run_ends_with_the_table_the_page_and_the_models(project):
+    root, output = project
+    assert "Traceback" not in output
+    for part in ("2020", "2021", "retained", "naive", "reports/index.html"):
+        assert part in output
+    told = json.loads((root / "reports/timeline.json").read_text())
+    assert told["slices"] == ["2020", "2021"]
+    assert told["naive"] is not None
+    assert set(told["seconds"]["2021"]) >= {"dataset", "pairs", "retriever", "stage1", "stage2", "evaluate", "naive"}
+    assert len(model_sums(root)) == 8  # base; stage1, lm, retriever of each slice; naive
+
+
+def test_afterwards_dvc_has_nothing_to_do(project):
+    root, _ = project
+    assert "up to date" in dvc(root, "status")
+    assert "Running stage" not in dvc(root, "repro")
+
+
+def test_a_second_run_runs_nothing(project):
+    root, _ = project
+    assert "were up to date" in perennial(root, "run")
+    assert "stale" not in perennial(root, "status").replace("stale:", "")
+
+
+def test_dvc_repro_elsewhere_gives_the_same_models(project, tmp_path):
+    root, _ = project
+    other = tmp_path / "clone"
+    shutil.copytree(
+        root, other, ignore=shutil.ignore_patterns("models", "examples", "pairs", "reports", "cache", "tmp")
+    )
+    (other / "dvc.lock").unlink()
+    dvc(other, "repro")
+    assert model_sums(other) == model_sums(root)
+    assert "were up to date" in perennial(other, "run")  # and the flow has nothing to do after dvc
+
+
+def test_the_registry_compares_and_the_chat_answers(project):
+    root, _ = project
+    compared = perennial(root, "compare", "2020", "2021")
+    assert "difference" in compared
+    assert "accuracy.2020" in compared
+    chatted = perennial(root, "chat", "--model", "2020", told="hello 2020\n/memory\n/exit\n")
+    assert "Traceback" not in chatted
+
+
+def test_an_added_slice_runs_its_own_steps_and_no_other(project, tmp_path):
+    root, _ = project
+    before = model_sums(root)
+    bad = write_slice(tmp_path / "bad", "2022")
+    (bad / "facts.csv").write_text("subject,relation,object\nCuba,capital,Havana\nCuba,capital,Paris\n")
+    refused = perennial(root, "add", "2022", str(bad), code=2)
+    assert "facts.csv, line 3" in refused
+    assert not (root / "data/raw/2022").exists()
+    perennial(root, "add", "2022", str(write_slice(tmp_path / "good", "2022")))
+    output = perennial(root, "run")
+    lines = [line for line in output.splitlines() if " done " in line]
+    assert {line.split()[1] for line in lines if line.split()[0] != "report"} == {"2022"}
+    assert before.items() <= model_sums(root).items()
+    assert json.loads((root / "reports/timeline.json").read_text())["slices"] == ["2020", "2021", "2022"]
+    assert "up to date" in dvc(root, "status")
