@@ -1,7 +1,7 @@
 """The sentence encoder: the mean of subword vectors, built here, or any sentence-transformers model by name.
 
-The small encoder has to learn from a hundred lines what a word says about a key. Measured on held-out lines
-(docs/log.md): a BERT without layers finds the right key for 49 %, since its layer norm gives "?" the weight of
+The small encoder has to learn from a hundred lines what a word says about a key. Measured on held-out
+lines: a BERT without layers finds the right key for 49 %, since its layer norm gives "?" the weight of
 "umbrella"; plain vectors, which may grow and shrink, for 62 %; with Hangul taken apart into letters and
 punctuation kept off the words, so that the forms of a verb share their stem's pieces, for 80 %.
 """

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tasks import artifact
+
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
@@ -25,6 +27,12 @@ def best(cosines: np.ndarray, threshold: float) -> int | None:
 
 
 def encoder_in(retriever: Path) -> Path | None:
-    """The model of a retriever's folder; None if the timeline had no memory lines to train one on."""
+    """The model of a retriever's folder; None if the timeline had no memory lines to train one on.
+
+    Raises:
+        Corrupt: a file of the folder has changed since the pipeline wrote it.
+    """
+    if (retriever / artifact.MANIFEST).exists():
+        artifact.verified(retriever)
     folder = retriever / "model"
     return folder if folder.exists() else None

@@ -1,0 +1,107 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from tasks.errors import BadInput
+from tasks.lm.causal import build, save
+from tasks.memory import conversation
+from tasks.memory.conversation import converse, talk
+from tasks.memory.store import memories_of, opened, remember
+from tasks.params import Pretrain
+from tasks.retrieval.encoder import build_encoder, save_encoder
+
+THRESHOLD = 0.6
+
+
+@pytest.fixture
+def said(monkeypatch, store, embed):
+    """Talks through lines and returns what stands on the screen; the end of the lines is the end of the input."""
+
+    def through(*lines, answer="Fine."):
+        console = Console(file=io.StringIO(), width=100)
+        monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+        with pytest.raises(EOFError) if "/exit" not in lines else io.StringIO():
+            talk(store, "ann", embed, lambda _: answer, THRESHOLD, console)
+        return console.file.getvalue()
+
+    return through
+
+
+def test_an_answer_shows_the_memory_behind_it_and_its_cosine(store, said):
+    remember(store, "ann", "town", "Cork")
+    shown = said("Which town?", answer="You live in Cork.")
+    assert "You live in Cork." in shown and "memory: town: Cork (1.00)" in shown
+
+
+def test_what_was_saved_is_said_and_listed(said):
+    shown = said("I moved.", "/memory", answer="[town: Cork] Nice!")
+    assert "remembered: town: Cork" in shown and "since" in shown
+
+
+def test_reset_forgets_everything_of_this_user_only(store, said):
+    remember(store, "ann", "town", "Cork")
+    remember(store, "bob", "town", "Leeds")
+    shown = said("/reset", "/memory")
+    assert "1 memory forgotten." in shown and "Nothing is remembered yet." in shown
+    assert len(memories_of(store, "bob")) == 1
+
+
+def test_exit_leaves_help_lists_and_an_unknown_command_is_named(said):
+    shown = said("/help", "/quit", "", "/exit", "not reached")
+    assert "/reset" in shown and "There is no /quit." in shown and shown.count("Fine.") == 0
+
+
+def test_an_answer_is_text_and_never_markup_or_control_characters(said):
+    shown = said("Hi", answer="a [bold]b[/bold] [/x] \x1b[31mred")
+    assert "a [bold]b[/bold] [/x]" in shown and "\x1b" not in shown
+
+
+def test_an_empty_answer_is_said_to_be_one(said):
+    assert "(no answer)" in said("Hi", answer="")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A language model and a retriever, tiny and untrained, as the pipeline saves them."""
+    from tasks import artifact
+    from tests.retrieval.conftest import SETTINGS
+
+    folder = tmp_path_factory.mktemp("models")
+    small = Pretrain(
+        slice="one", model="small", layers=1, width=16, heads=2, positions=64, vocabulary=300, steps=1,
+        batch_tokens=64, learning_rate=1e-3, warmup=0.1,
+    )  # fmt: skip
+    with artifact.writing(folder / "lm") as partial:
+        save(*build(small, ["Hello there."], seed=1), partial)
+    save_encoder(build_encoder(SETTINGS, ["[home town: Cork]"], seed=1), folder / "retriever" / "model")
+    (folder / "untrained").mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("retriever", ["retriever", "untrained", None])
+def test_a_piped_conversation_runs_to_the_end_of_its_input(models, tmp_path, monkeypatch, retriever):
+    with opened(tmp_path / "m.db") as connection:
+        remember(connection, "ann", "home town", "Cork")
+    console = Console(file=io.StringIO(), width=100)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"[home town: Cork]\nbroken \xff bytes\n"), "utf-8"))
+    converse(models / "lm", retriever and models / retriever, tmp_path / "m.db", "ann", 0.2, console)
+    shown = console.file.getvalue()
+    assert shown.endswith("Goodbye.\n")
+    assert ("memory: home town: Cork" in shown) == (retriever == "retriever")
+
+
+def test_ctrl_c_ends_politely(models, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(conversation, "talk", interrupted)
+    console = Console(file=io.StringIO())
+    converse(models / "lm", None, tmp_path / "m.db", "ann", THRESHOLD, console)
+    assert console.file.getvalue().endswith("Goodbye.\n")
+
+
+def test_an_unsafe_user_is_refused_before_anything_is_loaded(tmp_path):
+    with pytest.raises(BadInput, match="user's name"):
+        converse(tmp_path / "no model", None, tmp_path / "m.db", "../ann", THRESHOLD, Console())
+    assert not (tmp_path / "m.db").exists()
