@@ -14,7 +14,7 @@ for _name, _value in {
     # Threads that wait spin for a moment only: spinning on, they make a step up to thirty times slower on a machine
     # that is shared; not spinning at all, 1.7 times slower on one that is not.
     "OMP_WAIT_POLICY": "PASSIVE",
-    "GOMP_SPINCOUNT": "20000",
+    "GOMP_SPINCOUNT": "5000",
     "DO_NOT_TRACK": "true",
     "DVC_NO_ANALYTICS": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
