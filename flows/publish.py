@@ -1,17 +1,22 @@
 """Publishes the timeline: every slice's run and model version in MLflow, and the champion by the gate."""
 
+import hashlib
 import json
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tasks import artifact
+from tasks.errors import BadInput
 from tasks.params import Params, load_params
 from tasks.registry import store
 from tasks.scoring.gate import decide
+from tasks.scoring.series import series_of
 
 NOTE = Path(".perennial/published.json")
+REPORT = (Path("reports/timeline.json"), Path("reports/index.html"))
+PLOTS = Path("reports/plots")
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Published:
 
     published: tuple[str, ...] = ()
     champion: str | None = None
-    reasons: dict[str, str] | None = None
+    reasons: dict[str, str] = field(default_factory=dict)
     warning: str | None = None
 
 
@@ -28,90 +33,108 @@ def publish_timeline(root: Path) -> Published:
     """Publish what is not published yet and let the gate choose the champion, slice after slice.
 
     A dead server costs a few seconds and a warning; the next run publishes then.
-    """
-    params = load_params(root / "params.yaml")
-    content = _content(root, params)
-    note = _noted(root)
-    if note.get("content") == content and store.exists():
-        return Published(champion=note["champion"], reasons=note["reasons"])
-    from mlflow.exceptions import MlflowException
 
+    Raises:
+        BadInput: a slice has no model or no scores yet.
+    """
+    content, note = _content(root), _noted(root)
+    if _is_published(note, content):
+        return Published(champion=note["champion"], reasons=note["reasons"])
     try:
-        done = _publish_all(root, params)
+        store.probe()  # before mlflow is imported: that alone takes a second
+        from mlflow.exceptions import MlflowException
+    except store.Unreachable as error:
+        return _not_published(error)
+    try:
+        done = _publish_all(root, load_params(root / "params.yaml"))
     except (store.Unreachable, MlflowException, OSError) as error:
-        reason = str(error).split("\n")[0]
-        return Published(warning=f"Nothing was published to MLflow: {reason} Run again when it answers.")
+        return _not_published(error)
     told = {"content": content, "champion": done.champion, "reasons": done.reasons}
     artifact.write_file(root / NOTE, (json.dumps(told) + "\n").encode())
     return done
+
+
+def nothing_to_publish(root: Path) -> bool:
+    """Whether all that there is was published to this store already; takes milliseconds, MLflow is not asked."""
+    return _is_published(_noted(root), _content(root))
+
+
+def _is_published(note: dict[str, Any], content: str) -> bool:
+    return note.get("content") == content and store.exists()
+
+
+def _not_published(error: Exception) -> Published:
+    reason = str(error).split("\n")[0].rstrip(".")
+    return Published(warning=f"Nothing was published to MLflow: {reason}. The next run publishes.")
 
 
 def _publish_all(root: Path, params: Params) -> Published:
     from tasks.registry import versions
 
     client = store.connect()
+    store.end_killed_runs(client)
+    known = {each.version for each in versions.all_versions(client)}
     leader: dict[str, Any] | None = None
-    leading = None
+    leading = challenging = None
     new: list[str] = []
     reasons: dict[str, str] = {}
-    latest = None
     history: list[dict[str, Any]] = []
     for name in params.timeline:
-        scores = _scores(root, name)
+        scores = _scores(root / "reports/evaluation" / name)
         history.append(scores)
-        publication = _publication(root, params, name, history)
-        known = {each.version for each in versions.all_versions(client)}
-        version = versions.publish(client, publication)
+        version = versions.publish(client, _publication(root, params, name, history))
         if version.version not in known:
             new.append(name)
         versions.set_alias(client, versions.alias_of(name), version)
         verdict = decide(params.gate, scores, leader)
         versions.set_verdict(client, version, verdict.accepted, verdict.reasons)
         if verdict.accepted:
-            leader, leading = scores, version
+            leader, leading, challenging = scores, version, None
         else:
+            challenging = version
             reasons[name] = "; ".join(each for each in verdict.reasons if each.startswith("FAILED"))
-        latest = (version, verdict.accepted)
     if leading:
         versions.set_alias(client, versions.CHAMPION, leading)
-    if latest and not latest[1]:
-        versions.set_alias(client, versions.CHALLENGER, latest[0])
-    elif latest:
+    if challenging:
+        versions.set_alias(client, versions.CHALLENGER, challenging)
+    else:
         versions.drop_alias(client, versions.CHALLENGER)
-    return Published(tuple(new), leader["slice"] if leader else None, reasons)
+    files = [root / path for path in REPORT if (root / path).exists()]
+    versions.publish_timeline_run(client, _series(root, params, history), files, root / PLOTS)
+    return Published(tuple(new), leader["slice"] if leader else versions.champion(), reasons)
 
 
 def _publication(root: Path, params: Params, name: str, history: list[dict[str, Any]]) -> Any:
     from tasks.registry.versions import Publication
 
-    examples = root / "data/examples" / name
+    examples, retriever = root / "data/examples" / name, root / "models" / name / "retriever"
+    commit = _commit(root)
     return Publication(
         name=name,
         lm=root / "models" / name / "lm",
+        retriever=retriever,
+        examples=examples,
         scores=history[-1],
         params=_flat(params.model_dump(exclude={"timeline", "reference"})),
         tags={
             "dataset.sha256": artifact.manifest_sum(examples),
-            "git.commit": _commit(root),
-            "perennial.retriever": artifact.manifest_sum(root / "models" / name / "retriever"),
+            "retriever.sha256": artifact.manifest_sum(retriever),
+            "git.commit": commit,
+            "mlflow.source.git.commit": commit,  # where MLflow's pages look for it
         },
-        series=_series(history),
-        plots=root / "reports/plots",
-        examples=examples,
+        series=series_of(history),
+        plots=root / PLOTS,
     )
 
 
-def _series(history: list[dict[str, Any]]) -> dict[str, list[float]]:
-    """Metrics over the slices so far, so that the UI draws them as curves; a gap ends a curve."""
-    series: dict[str, list[float]] = {}
-    for kind in ("new", "updated", "retained", "stale"):
-        series[kind] = [each["categories"][kind] for each in history if each["categories"][kind] is not None]
-    for kind in ("accuracy", "paraphrase_accuracy"):
-        series[f"valid.{kind}"] = [each["valid"][kind] for each in history if each["valid"][kind] is not None]
-        for name in history[-1]["model"][kind]:
-            values = [each["model"][kind].get(name) for each in history]
-            series[f"{kind}.{name}"] = [value for value in values if value is not None]
-    return {name: values for name, values in series.items() if values}
+def _series(root: Path, params: Params, history: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+    """The default's curves and, if there is a reference for every later slice, its own."""
+    naive = [root / "reports/evaluation/naive" / name for name in params.reference]
+    series = series_of(history)
+    if naive and len(naive) == len(history) - 1 and all((folder / artifact.MANIFEST).exists() for folder in naive):
+        reference = series_of([history[0], *(_scores(folder) for folder in naive)])
+        series |= {f"naive.{name}": points for name, points in reference.items() if not name.startswith("retriever")}
+    return series
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
@@ -124,19 +147,30 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
     }
 
 
-def _scores(root: Path, name: str) -> dict[str, Any]:
-    scores: dict[str, Any] = artifact.read_json(artifact.verified(root / "reports/evaluation" / name) / "scores.json")
+def _scores(folder: Path) -> dict[str, Any]:
+    scores: dict[str, Any] = artifact.read_json(artifact.verified(folder) / "scores.json")
     return scores
 
 
-def _content(root: Path, params: Params) -> str:
-    """What would be published, and where to."""
-    sums = [
-        artifact.manifest_sum(root / folder / name / rest)
+def _content(root: Path) -> str:
+    """One sum of what would be published, by which gate, and where to."""
+    params = load_params(root / "params.yaml")
+    folders = [
+        folder
         for name in params.timeline
-        for folder, rest in (("models", "lm"), ("models", "retriever"), ("reports/evaluation", ""))
+        for folder in (
+            root / "models" / name / "lm",
+            root / "models" / name / "retriever",
+            root / "reports/evaluation" / name,
+        )
     ]
-    return json.dumps([store.tracking_uri(), params.gate.model_dump(), sums])
+    for folder in folders:
+        if not (folder / artifact.MANIFEST).exists():
+            raise BadInput(f"{folder} is missing or incomplete. Run `perennial run` to build it.")
+    sums = [artifact.manifest_sum(folder) for folder in folders]
+    sums += [artifact.file_sum(root / path) for path in REPORT if (root / path).exists()]
+    where = [store.tracking_uri(), params.gate.model_dump(), list(params.timeline), sums]
+    return hashlib.sha256(json.dumps(where).encode()).hexdigest()
 
 
 def _noted(root: Path) -> dict[str, Any]:

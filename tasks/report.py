@@ -7,7 +7,7 @@ import pandas as pd
 from tasks import artifact
 from tasks.scoring.page import render_page
 from tasks.scoring.plots import draw_plots
-from tasks.scoring.timeline import gather_timeline, read_costs, read_scores
+from tasks.scoring.timeline import OF_THE_DEFAULT, gather_timeline, read_costs, read_scores
 
 SCATTER = "scatter.csv"
 
@@ -18,7 +18,7 @@ def report(evaluation: Path, cost: Path, plots: Path, page: Path, out: Path) -> 
     Raises:
         BadInput: there are no scores, or one is missing.
     """
-    scores, naive = read_scores(evaluation), read_scores(evaluation / "naive")
+    scores, naive = read_scores(evaluation, OF_THE_DEFAULT), read_scores(evaluation / "naive")
     timeline = gather_timeline(scores, naive, read_costs(cost))
     points = evaluation / timeline["slices"][-1] / SCATTER
     scatter = pd.read_csv(points) if points.exists() else None

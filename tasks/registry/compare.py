@@ -2,12 +2,15 @@
 
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from tasks.errors import PerennialError
 from tasks.registry import store
 from tasks.registry.versions import SLICE_TAG, find_version, flat_numbers
+
+FIRST = ("valid", "categories", "model", "previous", "base", "stage1_valid", "stage1_categories", "stage1", "retriever")
 
 
 def print_comparison(console: Console, first: str, second: str) -> None:
@@ -25,13 +28,15 @@ def print_comparison(console: Console, first: str, second: str) -> None:
     versions = [find_version(client, name) for name in (first, second)]
     scores = [_scores(each) for each in versions]
     names = [f"{each.tags[SLICE_TAG]} (version {each.version})" for each in versions]
-    table = Table("metric", header_style="bold")
+    table = Table("metric", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for title in (*names, "difference"):
         table.add_column(title, justify="right")
-    one, other = (flat_numbers({key: part for key, part in each.items() if key != "slice"}) for each in scores)
-    for metric in sorted(one.keys() | other.keys()):
-        a, b = one.get(metric), other.get(metric)
-        table.add_row(metric, _told(a), _told(b), "" if a is None or b is None else f"{b - a:+.4f}")
+    one, other = (flat_numbers(each) for each in scores)
+    for block in sorted({metric.split(".")[0] for metric in one.keys() | other.keys()}, key=_place):
+        for metric in sorted(each for each in one.keys() | other.keys() if each.split(".")[0] == block):
+            a, b = one.get(metric), other.get(metric)
+            table.add_row(metric, _told(a), _told(b), "" if a is None or b is None else _told(b - a, sign="+"))
+        table.add_section()
     console.print(table)
     _print_samples(console, versions, scores[1], names)
 
@@ -53,11 +58,25 @@ def _print_samples(console: Console, versions: list[Any], scores: dict[str, Any]
     answers = [
         mlflow.pyfunc.load_model(f"models:/{store.MODEL}/{version.version}").predict(asked) for version in versions
     ]
-    table = Table("question", *names, f"expected at {scores['slice']}", title="Answers", title_justify="left")
+    table = Table(
+        "question",
+        *names,
+        f"expected at {scores['slice']}",
+        title="Answers",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for question, one, other, sample in zip(asked, *answers, samples, strict=True):
         table.add_row(question, one, other, sample["expected"])
     console.print(table)
 
 
-def _told(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _place(block: str) -> tuple[int, str]:
+    return (FIRST.index(block) if block in FIRST else len(FIRST), block)
+
+
+def _told(value: float | None, sign: str = "") -> str:
+    if value is None:
+        return "-"
+    return f"{value:{sign}.0f}" if value.is_integer() and abs(value) > 1 else f"{value:{sign}.4f}"

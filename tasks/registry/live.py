@@ -7,14 +7,17 @@ import time
 from types import TracebackType
 from typing import Any
 
-from tasks.registry.store import TRAINING, Unreachable, connect, experiment, find_runs
+from tasks.registry import store
 
 WAITING = 10_000  # values that may wait; what comes then is dropped rather than waited for
 BATCH = 200
 PAUSE = 0.5  # seconds between sends
-GOODBYE = 10.0  # seconds that the end of a step waits for the last values
+GOODBYE = 5.0  # seconds that the end of a step waits for the last values
+KEY_TAG = "perennial.key"
 
 Row = tuple[int, dict[str, float], int]
+
+_silent: set[str] = set()  # stores that did not answer: a process asks and warns once
 
 
 class Live:
@@ -29,11 +32,13 @@ class Live:
     def __init__(self, name: str, key: str, settings: dict[str, Any]):
         self.name, self.key, self.settings = name, key, settings
         self.rows: queue.Queue[Row | None] = queue.Queue(WAITING)
+        self.ending = threading.Event()
         self.status = "FINISHED"
         self.thread = threading.Thread(target=self._send_all, name="mlflow-live", daemon=True)
 
     def __enter__(self) -> "Live":
-        self.thread.start()
+        if store.tracking_uri() not in _silent:
+            self.thread.start()
         return self
 
     def __call__(self, step: int, values: dict[str, float]) -> None:
@@ -47,63 +52,63 @@ class Live:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.status = "FAILED" if kind else "FINISHED"
-        try:
-            self.rows.put(None, timeout=1.0)
-        except queue.Full:
-            return  # the server is stuck; the thread is a daemon
-        self.thread.join(GOODBYE)
+        self.ending.set()
+        while self.rows.full():  # the server is slow or gone: the newest values give way
+            self.rows.get_nowait()
+        self.rows.put(None)
+        if self.thread.ident:
+            self.thread.join(GOODBYE)
 
     def _send_all(self) -> None:
+        # mlflow is imported beside the training, but not before the first value: until then the step
+        # imports its own libraries, and two threads in one half-imported package see half of it
+        first = self.rows.get()
         from mlflow.exceptions import MlflowException
 
         try:
-            self._send()
-        except (Unreachable, MlflowException, OSError) as error:
+            self._send(first)
+        except (store.Unreachable, MlflowException, OSError) as error:
+            _silent.add(store.tracking_uri())
             reason = str(error).split("\n")[0]
             print(f"Warning: {self.name} is not seen live in MLflow. {reason}", file=sys.stderr)
-            while self.rows.get() is not None:  # the rest is for nobody
-                pass
 
-    def _send(self) -> None:
+    def _send(self, first: Row | None) -> None:
         from mlflow.entities import Metric, Param
 
-        client = connect()
+        client = store.connect()
         run_id = self._run(client)
-        settings = {f"{section}.{name}": value for section, name, value in _flat(self.settings)}
-        client.log_batch(run_id, params=[Param(name, str(value)[:500]) for name, value in settings.items()])
-        ended = False
-        while not ended:
-            rows, ended = self._waiting_rows()
+        params = [Param(name, str(value)[:500]) for name, value in _flat(self.settings)]
+        client.log_batch(run_id, params=params)
+        rows, ended = self._waiting_rows([first])
+        while True:
             metrics = [Metric(name, value, at, step) for step, values, at in rows for name, value in values.items()]
             for start in range(0, len(metrics), BATCH):
                 client.log_batch(run_id, metrics=metrics[start : start + BATCH])
-            if not ended:
-                time.sleep(PAUSE)
+            if ended:
+                break
+            self.ending.wait(PAUSE)
+            rows, ended = self._waiting_rows([self.rows.get()])
         client.set_terminated(run_id, status=self.status)
 
     def _run(self, client: Any) -> str:
-        training = experiment(client, TRAINING)
-        for left in find_runs(client, training, perennial__key=self.key):
+        training = store.experiment(client, store.TRAINING)
+        for left in store.find_runs(client, training, {KEY_TAG: self.key}):
             if left.info.status == "RUNNING":
                 return str(left.info.run_id)
-        made = client.create_run(training, run_name=self.name, tags={"perennial.key": self.key})
-        return str(made.info.run_id)
+        tags = {KEY_TAG: self.key, store.FOLDER_TAG: store.folder()}
+        return str(client.create_run(training, run_name=self.name, tags=tags).info.run_id)
 
-    def _waiting_rows(self) -> tuple[list[Row], bool]:
-        rows: list[Row] = []
-        first = self.rows.get()
-        while first is not None:
-            rows.append(first)
-            if self.rows.empty():
-                return rows, False
-            first = self.rows.get()
-        return rows, True
+    def _waiting_rows(self, taken: list[Row | None]) -> tuple[list[Row], bool]:
+        """What waits in the queue after what was taken, and whether the step has ended."""
+        while taken[-1] is not None and not self.rows.empty():
+            taken.append(self.rows.get())
+        return [row for row in taken if row is not None], taken[-1] is None
 
 
-def _flat(settings: dict[str, Any]) -> list[tuple[str, str, Any]]:
-    """(section, parameter, value); a list or a number stands for itself."""
+def _flat(settings: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Parameters by dotted name; a list or a number stands for itself."""
     return [
-        (section, name, value)
+        (f"{section}.{name}" if name else section, value)
         for section, values in settings.items()
-        for name, value in (values.model_dump().items() if hasattr(values, "model_dump") else [("value", values)])
+        for name, value in (values.model_dump().items() if hasattr(values, "model_dump") else [("", values)])
     ]

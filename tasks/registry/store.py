@@ -1,39 +1,59 @@
 """Where MLflow keeps runs and models: a server if MLFLOW_TRACKING_URI names one, else a file of this project."""
 
 import fcntl
+import hashlib
 import logging
 import os
-import socket
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlruns"
+SQLITE = "sqlite:///"
 LOCK = Path(".perennial/mlflow.lock")
 TIMELINE, TRAINING = "perennial", "perennial-training"
 MODEL = "perennial"
+FOLDER_TAG = "perennial.folder"
 ANSWER_SECONDS = 3.0
 
 
 class Unreachable(ConnectionError):
-    """The tracking server does not answer."""
+    """The store does not answer, or is not this project's."""
 
 
 def tracking_uri() -> str:
     """The user's server or database, else mlflow.db in the project's folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(DATABASE).resolve()}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{Path(DATABASE).resolve()}"
 
 
 def exists() -> bool:
-    """Whether there is a store to ask, without making one."""
+    """Whether there is a store to ask, without making one; a server is taken to be there."""
+    database = _database()
+    return database is None or (database.exists() and (database.parent / ARTIFACTS).is_dir())
+
+
+def probe() -> None:
+    """Ask a server, if one is named, for its health: one that takes the connection and says nothing is dead, too.
+
+    Raises:
+        Unreachable: it does not answer within a few seconds.
+    """
     uri = tracking_uri()
-    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
+    if not uri.startswith(("http://", "https://")):
+        return
+    try:
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=ANSWER_SECONDS).close()
+    except (OSError, ValueError) as error:
+        if isinstance(error, urllib.error.HTTPError) and error.code < 500:  # it answers, if only to ask for a password
+            return
+        raise Unreachable(f"The MLflow server {uri} does not answer ({error}).") from error
 
 
 def connect() -> "MlflowClient":
@@ -43,7 +63,8 @@ def connect() -> "MlflowClient":
         Unreachable: a server is named and does not answer within a few seconds.
     """
     uri = tracking_uri()
-    _probe(uri)
+    probe()
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
     for name in ("mlflow", "alembic"):
@@ -57,31 +78,46 @@ def connect() -> "MlflowClient":
 
 
 def experiment(client: "MlflowClient", name: str) -> str:
-    """The experiment's id; it is made on first use."""
+    """The experiment's id; it is made on first use.
+
+    Raises:
+        Unreachable: the database came from another folder. MLflow keeps absolute paths: it would write over there.
+    """
+    database = _database()
+    location = (database.parent / ARTIFACTS / name).as_uri() if database else None
     with _alone():
         found = client.get_experiment_by_name(name)
-        if found:
-            return str(found.experiment_id)
-        local = tracking_uri().startswith("sqlite:///")
-        location = (Path(ARTIFACTS).resolve() / name).as_uri() if local else None
-        return str(client.create_experiment(name, artifact_location=location))
+        if not found:
+            return str(client.create_experiment(name, artifact_location=location))
+    if location and found.artifact_location != location:
+        raise Unreachable(
+            f"{database} keeps its files in {found.artifact_location}: it was copied or moved. "
+            f"Delete {DATABASE} and {ARTIFACTS} here, and everything is published anew."
+        )
+    return str(found.experiment_id)
 
 
-def find_runs(client: "MlflowClient", experiment_id: str, **tags: str) -> list[Any]:
-    """The experiment's runs with these tags (dots in names written as two underscores), newest first."""
-    filters = " and ".join(f"tags.`{name.replace('__', '.')}` = '{value}'" for name, value in tags.items())
-    return list(client.search_runs([experiment_id], filter_string=filters, order_by=["attributes.start_time DESC"]))
+def find_runs(client: "MlflowClient", experiment_id: str, tags: dict[str, str]) -> list[Any]:
+    """The experiment's runs with these tags, newest first."""
+    wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+    return list(client.search_runs([experiment_id], filter_string=wanted, order_by=["attributes.start_time DESC"]))
 
 
-def _probe(uri: str) -> None:
-    address = urlparse(uri)
-    if address.scheme not in ("http", "https"):
-        return
-    port = address.port or (443 if address.scheme == "https" else 80)
-    try:
-        socket.create_connection((address.hostname or "", port), timeout=ANSWER_SECONDS).close()
-    except OSError as error:
-        raise Unreachable(f"The MLflow server {uri} does not answer ({error}).") from error
+def end_killed_runs(client: "MlflowClient") -> None:
+    """Close the training runs of this folder that a kill left running; call it while nothing trains here."""
+    for run in find_runs(client, experiment(client, TRAINING), {FOLDER_TAG: folder()}):
+        if run.info.status == "RUNNING":
+            client.set_terminated(run.info.run_id, status="KILLED")
+
+
+def folder() -> str:
+    """What tells this project's runs from those of others on the same server, and doesn't tell them its path."""
+    return hashlib.sha256(str(Path.cwd()).encode()).hexdigest()[:16]
+
+
+def _database() -> Path | None:
+    uri = tracking_uri()
+    return Path(uri.removeprefix(SQLITE)).resolve() if uri.startswith(SQLITE) else None
 
 
 @contextmanager

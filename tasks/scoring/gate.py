@@ -20,33 +20,43 @@ def decide(settings: Gate, candidate: dict[str, Any], champion: dict[str, Any] |
     """Accept only if every rule holds; a number that is missing or not finite fulfils no rule.
 
     1. All metrics of the candidate are finite.
-    2. Its accuracy on its own slice's facts (new and updated ones, or its own test rows) is at least new_floor.
-    3. Its accuracy on retained facts is at least the champion's on all facts valid at the champion's own slice,
-       less retained_margin: those are the facts that the candidate had to retain, save for the few that were updated.
+    2. It has learnt its own slice: its new facts, where the slice has any, and all of the slice's own test rows are
+       each answered at or above new_floor.
+    3. It has kept the old: its accuracy on retained facts is at least the champion's on all facts valid at the
+       champion's own slice, less retained_margin. Those are the facts that the candidate had to retain, save for the
+       few that were updated since, so like is compared with like; the champion's own retained facts would be other,
+       older ones. Where no older fact is still true there is nothing to keep, and the rule does not apply.
 
     Args:
         settings: floor and margin.
         candidate: scores.json of the candidate.
         champion: scores.json of the champion; None before the first, and then rule 3 does not apply.
     """
-    broken = [name for name, value in _numbers("", candidate) if not math.isfinite(value)]
-    own = candidate["model"]["accuracy"].get(candidate["slice"])
-    checks = [
-        (not broken, f"all metrics finite{': ' + ', '.join(broken[:3]) + ' not' if broken else ''}"),
-        (_at_least(own, settings.new_floor), f"own facts {_told(own)}, at least {settings.new_floor:.3f} asked"),
-    ]
-    if champion and champion["slice"] != candidate["slice"]:
-        before, kept = _overall(champion), candidate["categories"]["retained"]
+    name, categories = candidate["slice"], candidate["categories"]
+    broken = [metric for metric, value in _numbers("", candidate) if not math.isfinite(value)]
+    checks = [(not broken, f"all metrics finite{': ' + ', '.join(broken[:3]) + ' not' if broken else ''}")]
+    learnt = {"own facts": candidate["model"]["accuracy"].get(name)}
+    if categories["new"] is not None:
+        learnt["new facts"] = categories["new"]
+    for facts, value in learnt.items():
+        told = f"{facts} {_told(value)}, at least {settings.new_floor:.3f} asked"
+        checks.append((_at_least(value, settings.new_floor), told))
+    if champion and champion["slice"] != name and _has_older_rows(candidate):
+        before, kept = _overall(champion), categories["retained"]
         least = None if before is None else before - settings.retained_margin
         told = f"retained {_told(kept)}, at least {_told(least)} asked (champion {champion['slice']}: {_told(before)})"
-        checks.append((least is None or _at_least(kept, least), told))
+        checks.append((_at_least(kept, least), told))
     return Verdict(
         all(held for held, _ in checks), tuple(f"{'ok' if held else 'FAILED'}: {told}" for held, told in checks)
     )
 
 
-def _at_least(value: float | None, floor: float) -> bool:
-    return value is not None and math.isfinite(value) and value >= floor
+def _at_least(value: float | None, floor: float | None) -> bool:
+    return value is not None and floor is not None and math.isfinite(value) and value >= floor
+
+
+def _has_older_rows(scores: dict[str, Any]) -> bool:
+    return any(rows for name, rows in scores["rows"].items() if name != scores["slice"])
 
 
 def _overall(scores: dict[str, Any]) -> float | None:

@@ -5,93 +5,96 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from tasks.scoring.style import STYLE
 from tasks.scoring.summary import number, percent
 
 PICTURES = (
     ("kept", "Kept or forgotten",
-     "After each slice the model is asked about everything that is true then, old and new. The line that stays up was "
-     "trained with the chosen method, the one that falls on the new slice alone, with as many steps."),
+     "After each slice the model is asked about everything that is true at that time, whatever slice it came with. "
+     "The blue line was trained with the chosen method, the orange one on each slice's news alone, as many steps."),
     ("accuracy", "What each model knows of each slice",
-     "A row is the model after one slice, a column the facts that one slice brought and that still hold. Read a column "
-     "downwards: numbers that stay high were kept. On the right the questions are worded as they never were in training."),
-    ("categories", "New, updated, retained",
-     "New facts had to be learnt, updated ones replace an older answer, retained ones had to survive. Stale counts how "
-     "often the old answer to an updated fact is still given: less is better."),
+     "A row is the model after one slice, a column are the facts that one slice brought and that still hold. Read a "
+     "column downwards: where the numbers stay high, nothing was forgotten. On the right the questions are put in "
+     "words that never occurred in training, so that remembering a sentence is not enough."),
+    ("categories", "Learnt, replaced, kept",
+     "New facts had to be learnt, updated ones to replace an older answer, retained ones to survive. Stale counts how "
+     "often an updated fact still gets its old answer: there, less is better."),
     ("perplexity", "How surprising the text is",
-     "Perplexity is about the number of words that the model wavers between; lower is better. The first point of a line "
-     "is the model of the slice before, which has not read that text: what a year brings is news to last year's model."),
+     "Perplexity is about the number of words that the model wavers between; lower is better. A hollow point is the "
+     "model of the slice before, which has not read that text yet: the drop after it is what the slice taught."),
     ("retriever", "The memory's retriever",
-     "What can't be trained in, such as today's plans, is looked up. A point is a pair of memory and message that the "
-     "retriever never saw: the further right it belongs, the higher it should be."),
+     "What can't be trained in, such as today's plans, is looked up by a second, smaller model. Each point is a pair "
+     "of a memory and a message that it never saw: pairs that belong together should stand high on the right, others "
+     "low on the left."),
     ("seconds", "What it cost",
-     "Seconds per slice on the machine that ran it. The bars of later slices are no higher than those of the first: the "
-     "cost of a slice does not grow with the timeline."),
+     "Seconds of computing per slice on the machine that made this page. Training takes the same number of steps "
+     "for every slice, however many came before; the grey part is only there to compare with."),
 )  # fmt: skip
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #1f2933; --soft: #616e7c; --line: #e4e7eb; --paper: #fff; --card: #fff; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e7eb; --soft: #9aa5b1; --line: #3e4c59; --paper: #1b2229; } }
-* { box-sizing: border-box } body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 17px/1.6 Georgia, 'Times New Roman', serif }
-main { max-width: 50rem; margin: 0 auto; padding: 3rem 1.2rem 5rem }
-h1 { font-size: 2.1rem; line-height: 1.2; margin: 0 0 .3em } h2 { font-size: 1.3rem; margin: 3rem 0 .4rem }
-.lead { font-size: 1.2rem } p, dd { max-width: 42rem } .soft { color: var(--soft) }
-figure { margin: 1rem 0; padding: .8rem; background: var(--card); border: 1px solid var(--line); border-radius: 6px }
-figure img { width: 100%; height: auto; display: block }
-.wide { overflow-x: auto } table { border-collapse: collapse; font: 15px/1.45 system-ui, sans-serif; width: 100% }
-th, td { text-align: left; padding: .45rem .8rem .45rem 0; border-bottom: 1px solid var(--line); vertical-align: top }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
-.big { display: flex; flex-wrap: wrap; gap: 2.2rem; margin: 1.6rem 0; font-family: system-ui, sans-serif }
-.big b { display: block; font-size: 2.2rem; line-height: 1.1 } .big span { color: var(--soft); font-size: .9rem }
-dt { font-weight: bold; margin-top: .7rem } dd { margin: 0 }
-"""
+GLOSSARY = (
+    ("slice", "a period, such as a year, or a subject whose data arrives together"),
+    ("retained", "facts of older slices that are still true"),
+    ("stale", "the old answer to a fact that has changed since"),
+    ("reworded", "asked in words that never occurred in training"),
+    ("right", "the whole answer, word for word, and nothing after it"),
+    ("naive", "ordinary fine-tuning on the newest slice, and nothing else"),
+    ("forgetting", "how far the score on an old slice has fallen from its best, averaged over the old slices"),
+    ("backward transfer", "what later slices did to the score on older ones; below zero is loss"),
+    ("forward transfer", "what a model knows of the next slice before it has seen it"),
+)
+QUALITY = (("Pearson correlation", "pearson"), ("F1 at the threshold", "f1"))
+KINDS = ("new", "updated", "retained", "stale")
 
 
 def render_page(timeline: dict[str, Any], samples: list[dict[str, str]], plots: Path) -> str:
     """The HTML of the report, pictures and style inside, nothing fetched."""
-    last = timeline["slices"][-1]
+    first, last = escape(timeline["slices"][0]), escape(timeline["slices"][-1])
+    pictures = {name: _picture(plots / f"{name}.png", title, text) for name, title, text in PICTURES}
+    pictures["retriever"] += _retriever(timeline["retriever"].get(timeline["slices"][-1]))
+    pictures["seconds"] += _cost(timeline)
     parts = [
-        "<h1>A language model, kept current</h1>",
-        f'<p class="lead">{_sentence(timeline)}</p>',
-        _figures(timeline, last),
-        *(_picture(plots / f"{name}.png", title, text) for name, title, text in PICTURES),
+        _opening(timeline),
+        *(pictures[name] for name in ("kept", "accuracy", "categories")),
         _slices_table(timeline),
         _samples_table(samples, last),
+        pictures["perplexity"],
         _stages(timeline),
+        *(pictures[name] for name in ("retriever", "seconds")),
         _glossary(),
+        "<footer>Made by <code>perennial report</code>; every figure stands in <code>reports/timeline.json</code>."
+        "</footer>",
     ]
-    body = "\n".join(part for part in parts if part)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Perennial: {escape(timeline['slices'][0])} to {escape(last)}</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body><main>\n{body}\n</main></body>\n</html>\n"
+        f"<title>Perennial, {first} to {last}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(part for part in parts if part)
+        + "\n</main>\n</body>\n</html>\n"
     )
 
 
-def _sentence(timeline: dict[str, Any]) -> str:
-    first, last = timeline["slices"][0], timeline["slices"][-1]
-    text = (
-        f"One model was taken through {len(timeline['slices'])} slices of time, from {escape(first)} to {escape(last)}. "
-        f"At the end it answers {percent(timeline['valid'][last]['accuracy'])} % of all questions about what is true then"
+def _opening(timeline: dict[str, Any]) -> str:
+    slices = timeline["slices"]
+    valid, reference = timeline["valid"][slices[-1]], _naive(timeline, slices[-1])
+    result = (
+        f"Taken through {len(slices)} {'slices' if len(slices) > 1 else 'slice'} of data, {escape(slices[0])} to "
+        f"{escape(slices[-1])}, the model at the end answers <b>{percent(valid['accuracy'])} %</b> of all questions "
+        "about what is true then"
     )
-    if timeline["naive"] and last in timeline["naive"]["valid"]:
-        text += (
-            f"; the same model, trained as long on each slice's news alone, answers "
-            f"{percent(timeline['naive']['valid'][last]['accuracy'])} %"
-        )
-    return f"{text}."
-
-
-def _figures(timeline: dict[str, Any], last: str) -> str:
-    valid = timeline["valid"][last]
-    shown = [
-        (f"{percent(valid['accuracy'])} %", "of all true facts, asked as trained"),
-        (f"{percent(valid['paraphrase_accuracy'])} %", "reworded"),
-        (f"{percent(timeline['forgetting'])} %", "forgotten of old slices"),
-    ]
+    figures = [(percent(valid["accuracy"]), "of all facts true at the end, asked as in training", "method")]
+    if reference is not None:
+        result += f"; trained as long on each slice's news alone, <i>{percent(reference)} %</i>"
+        figures.append((percent(reference), "the same, trained on the news alone", "naive"))
+    figures.append((percent(valid["paraphrase_accuracy"]), "of all facts, asked in words never trained on", ""))
+    boxes = "".join(
+        f'<div class="{kind}"><b>{value}<small> %</small></b><span>{text}</span></div>' for value, text, kind in figures
+    )
     return (
-        '<div class="big">' + "".join(f"<div><b>{big}</b><span>{small}</span></div>" for big, small in shown) + "</div>"
+        "<header>\n<p class='name'>Perennial</p>\n<h1>A language model, kept current without forgetting</h1>\n"
+        "<p>The world changes, and a language model knows it as it was on the day of its training. Train it on "
+        "the news alone and it learns the news, but loses most of what it knew. Perennial brings a model up to date "
+        "slice by slice, measures after each slice what it has learnt, kept and forgotten, and lets a new model "
+        f'serve only if it has kept the old.</p>\n<p class="result">{result}.</p>\n</header>\n'
+        f'<div class="figures">{boxes}</div>'
     )
 
 
@@ -106,56 +109,90 @@ def _picture(path: Path, title: str, text: str) -> str:
 
 
 def _slices_table(timeline: dict[str, Any]) -> str:
-    kinds = ("new", "updated", "retained", "stale")
     rows = []
     for place, name in enumerate(timeline["slices"]):
-        naive = timeline["naive"]["valid"].get(name, {}).get("accuracy") if timeline["naive"] else None
-        cells = [percent(timeline["categories"][name][kind]) for kind in kinds]
-        cells += [percent(timeline["valid"][name]["accuracy"]), percent(timeline["valid"][name]["paraphrase_accuracy"])]
-        cells += [percent(naive), number(timeline["perplexity"][place][place])]
-        rows.append(_row(name, cells))
-    head = "".join(f'<th class="n">{name}</th>' for name in (*kinds, "all", "reworded", "naive", "perplexity"))
-    return f'<h2>The figures</h2>\n<div class="wide"><table><tr><th>slice</th>{head}</tr>{"".join(rows)}</table></div>'
+        valid = timeline["valid"][name]
+        cells = [percent(timeline["categories"][name][kind]) for kind in KINDS]
+        cells += [percent(valid["accuracy"]), percent(valid["paraphrase_accuracy"]), percent(_naive(timeline, name))]
+        rows.append([name, *cells, number(timeline["perplexity"][place][place])])
+    ends = [("average accuracy", "average_accuracy"), ("forgetting", "forgetting")]
+    ends += [("backward transfer", "backward_transfer"), ("forward transfer", "forward_transfer")]
+    told = ", ".join(f"{label} {percent(timeline[key])}" for label, key in ends)
+    if timeline["naive"]:
+        told += f". Naive: average accuracy {percent(timeline['naive']['average_accuracy'])}"
+        told += f", forgetting {percent(timeline['naive']['forgetting'])}"
+    return (
+        "<h2>The figures</h2>\n<p>Per cent of right answers after each slice. New to stale count both wordings; "
+        "all, reworded and naive count every fact that is true then; perplexity is that of the slice's own text.</p>\n"
+        + _table(["slice", *KINDS, "all", "reworded", "naive", "perplexity"], rows)
+        + f'\n<p class="soft">At the end: {told}.</p>'
+    )
 
 
-def _row(name: str, cells: list[str]) -> str:
-    return f"<tr><td>{escape(name)}</td>" + "".join(f'<td class="n">{cell}</td>' for cell in cells) + "</tr>"
+def _naive(timeline: dict[str, Any], name: str) -> float | None:
+    value: float | None = timeline["naive"]["valid"].get(name, {}).get("accuracy") if timeline["naive"] else None
+    return value
 
 
 def _samples_table(samples: list[dict[str, str]], last: str) -> str:
     if not samples:
         return ""
     rows = "".join(
-        f"<tr><td>{escape(each['prompt'])}</td><td>{escape(each['answer'] or '(nothing)')}</td>"
-        f"<td>{'right' if each['answer'] == each['expected'] else 'expected: ' + escape(each['expected'])}</td></tr>"
+        f'<tr class="{"right" if each["answer"] == each["expected"] else "wrong"}"><td>{escape(each["prompt"])}</td>'
+        f"<td>{escape(each['answer'] or '(nothing)')}</td><td>"
+        f"{'right' if each['answer'] == each['expected'] else escape(each['expected'])}</td></tr>"
         for each in samples
     )
     return (
-        f"<h2>In its own words</h2>\n<p>Questions worded as they never were in training, to the model after {escape(last)}.</p>"
-        f'<div class="wide"><table><tr><th>question</th><th>answer</th><th></th></tr>{rows}</table></div>'
+        f"<h2>In its own words</h2>\n<p>Questions to the model after {last}, in words that never occurred in training, "
+        "drawn evenly from all slices, with right and wrong answers as they came.</p>\n"
+        '<div class="wide"><table class="words"><thead><tr><th>question</th><th>answer</th><th>expected</th></tr>'
+        f"</thead><tbody>{rows}</tbody></table></div>"
     )
 
 
 def _stages(timeline: dict[str, Any]) -> str:
     rows = []
     for name in timeline["slices"]:
-        before, after = timeline["stage1"]["valid"][name], timeline["valid"][name]
-        cells = [percent(block[kind]) for kind in ("accuracy", "paraphrase_accuracy") for block in (before, after)]
-        rows.append(_row(name, cells))
+        blocks = (timeline["stage1"]["valid"][name], timeline["valid"][name])
+        kinds = ("accuracy", "paraphrase_accuracy")
+        rows.append([name, *(percent(block[kind]) for kind in kinds for block in blocks)])
     return (
-        "<h2>Two stages</h2>\n<p>Stage 1 trains the whole network, stage 2 freezes all but the last layer and fits that "
-        "once more to the same data. Both columns count everything that is true at the slice.</p>"
-        '<div class="wide"><table><tr><th>slice</th><th class="n">after stage 1</th><th class="n">after stage 2</th>'
-        f'<th class="n">reworded, 1</th><th class="n">reworded, 2</th></tr>{"".join(rows)}</table></div>'
+        "<h2>Two stages</h2>\n<p>Stage 1 trains the whole network. Stage 2 freezes all but its last layer, the head, "
+        "and fits that once more to the same data, because much forgetting sits there. All facts true at the time, "
+        "per cent right.</p>\n"
+        + _table(["slice", "after stage 1", "after stage 2", "reworded, 1", "reworded, 2"], rows)
+    )
+
+
+def _retriever(metrics: dict[str, Any] | None) -> str:
+    if not metrics or metrics.get("top1") is None:
+        return ""
+    told = [f"the best memory is the right one for {percent(metrics['top1'])} % of the messages"]
+    told += [f"{label} {metrics[key]:.2f}" for label, key in QUALITY if metrics.get(key) is not None]
+    if metrics.get("false_retrieval_rate") is not None:
+        told.append(
+            f"where nothing fits, something is still retrieved for {percent(metrics['false_retrieval_rate'])} %"
+        )
+    return f'\n<p class="soft">On {metrics["lines"]} lines that were held out: {"; ".join(told)}.</p>'
+
+
+def _cost(timeline: dict[str, Any]) -> str:
+    if not timeline["seconds"]:
+        return ""
+    minutes = sum(value for steps in timeline["seconds"].values() for value in steps.values()) / 60
+    memory = timeline["peak_memory_mb"]
+    told = f"{minutes:.1f} minutes in all" + (f", at most {memory / 1024:.1f} GiB of memory" if memory else "")
+    return f'\n<p class="soft">{told}.</p>'
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    titles = "".join(f"<th>{escape(each)}</th>" for each in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return (
+        f'<div class="wide"><table class="numbers"><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>'
     )
 
 
 def _glossary() -> str:
-    words = {
-        "slice": "a period, such as a year, whose data arrives together",
-        "retained": "facts of older slices that are still true",
-        "forgetting": "how far the score on an old slice fell from its best, averaged over the old slices",
-        "naive": "ordinary fine-tuning on the newest slice",
-        "right": "the whole answer, word for word, and nothing after it",
-    }
-    return "<h2>Words</h2>\n<dl>" + "".join(f"<dt>{word}</dt><dd>{text}</dd>" for word, text in words.items()) + "</dl>"
+    return "<h2>Words</h2>\n<dl>" + "".join(f"<dt>{word}</dt><dd>{text}</dd>" for word, text in GLOSSARY) + "</dl>"

@@ -1,5 +1,9 @@
-"""The pictures of the report, as PNG files whose bytes hang on the figures alone."""
+"""The pictures of the report, as PNG files whose bytes hang on the figures alone.
 
+One width, so that letters have one size on the page; a thin transparent ground, so that the page's own shows.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,127 +14,165 @@ import pandas as pd
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402 (the backend is chosen first)
 from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.colors import LinearSegmentedColormap  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-INK, GREY, BLUE, ORANGE, GREEN, RED = "#1f2933", "#9aa5b1", "#2f6fb3", "#d97b29", "#3d8b5f", "#b84a3c"
-STEPS = ("dataset", "pairs", "retriever", "pretrain", "stage1", "stage2", "evaluate", "naive")
-plt.rcParams.update(
-    {
-        "font.size": 10, "axes.edgecolor": GREY, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK,
-        "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110,
-        "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left",
-    }
-)  # fmt: skip
+INK, SOFT, LINE, BLUE, ORANGE, GREEN, RED = "#22303c", "#6b7885", "#d5dbe1", "#2763a5", "#d2691e", "#3f8f68", "#b3392f"
+WIDTH = 7.2  # inches
+BLUES = LinearSegmentedColormap.from_list("blues", ["#f3f7fb", "#a9c8e6", "#2763a5"])
+CATEGORIES = (("new", BLUE), ("updated", "#7aa9d6"), ("retained", GREEN), ("stale", RED))
+COSTS = (
+    ("stage 1", ("stage1",), BLUE),
+    ("stage 2", ("stage2",), "#7aa9d6"),
+    ("base model", ("pretrain",), "#1b3f66"),
+    ("retriever", ("retriever",), GREEN),
+    ("evaluation", ("evaluate",), "#c9a227"),
+    ("data", ("dataset", "pairs"), "#8d6e97"),
+    ("naive reference", ("naive",), "#c4ccd4"),
+)
+STYLE: Any = {
+    "font.size": 10.5, "axes.edgecolor": SOFT, "axes.labelcolor": SOFT, "text.color": INK, "xtick.color": INK,
+    "ytick.color": SOFT, "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8,
+    "axes.grid": True, "axes.grid.axis": "y", "grid.color": LINE, "grid.linewidth": 0.7, "axes.axisbelow": True,
+    "xtick.major.size": 0, "ytick.major.size": 0, "axes.titlesize": 10.5, "axes.titlelocation": "left",
+    "axes.titlecolor": SOFT, "axes.titlepad": 12, "legend.frameon": False, "legend.fontsize": 9.5,
+}  # fmt: skip
 
 
 def draw_plots(timeline: dict[str, Any], scatter: pd.DataFrame | None, folder: Path) -> None:
-    """Draw every picture for which there are figures; names end in .png."""
-    _save(_kept(timeline), folder / "kept.png")
-    _save(_matrix(timeline), folder / "accuracy.png")
-    _save(_categories(timeline), folder / "categories.png")
-    _save(_perplexity(timeline), folder / "perplexity.png")
-    if scatter is not None and len(scatter):
-        _save(_scatter(scatter), folder / "retriever.png")
-    if timeline["seconds"]:
-        _save(_seconds(timeline), folder / "seconds.png")
+    """Draw every picture for which there are figures, each as NAME.png."""
+    with plt.rc_context(STYLE):
+        _save(_kept(timeline), folder / "kept.png")
+        _save(_matrix(timeline), folder / "accuracy.png")
+        _save(_categories(timeline), folder / "categories.png")
+        _save(_perplexity(timeline), folder / "perplexity.png")
+        if scatter is not None and len(scatter):
+            _save(_scatter(scatter), folder / "retriever.png")
+        if timeline["seconds"]:
+            _save(_seconds(timeline), folder / "seconds.png")
 
 
 def _save(figure: Figure, path: Path) -> None:
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Software": None})
+    figure.savefig(path, dpi=160, metadata={"Software": None})
     plt.close(figure)
 
 
+def _canvas(height: float) -> tuple[Figure, Axes]:
+    figure, axes = plt.subplots(figsize=(WIDTH, height), layout="constrained")
+    return figure, axes
+
+
 def _kept(timeline: dict[str, Any]) -> Figure:
-    figure, axes = plt.subplots(figsize=(7, 3.6))
+    figure, axes = _canvas(3.7)
     slices = timeline["slices"]
     lines = [("with the method", timeline["valid"], BLUE, "o-")]
     if timeline["naive"]:
-        lines.append(("naive fine-tuning", timeline["naive"]["valid"], ORANGE, "s--"))
+        lines.append(("naive fine-tuning", timeline["naive"]["valid"], ORANGE, "o--"))
     for name, valid, colour, style in lines:
         known = [place for place, each in enumerate(slices) if each in valid and valid[each]["accuracy"] is not None]
         values = [100 * valid[slices[place]]["accuracy"] for place in known]
-        axes.plot(known, values, style, color=colour, label=name, lw=2)
-        for place, value in zip(known, values, strict=True):
-            axes.annotate(f"{value:.0f}", (place, value), (0, 7), textcoords="offset points", ha="center", color=colour)
-    axes.set(title="Facts that are true then, answered right (%)", ylim=(0, 112), xlabel="model after slice")
-    axes.set_xticks(range(len(slices)), slices)
-    axes.legend(frameon=False, loc="center right")
+        axes.plot(known, values, style, color=colour, lw=2.2, ms=5.5)
+        for place, value in list(zip(known, values, strict=True))[-1:]:
+            axes.annotate(f"{name}\n{value:.1f} %", (place, value), (10, 0), textcoords="offset points", va="center",
+                          color=colour, weight="bold", annotation_clip=False,
+                          bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip
+    axes.set(title="All facts true at the time, answered right (%)", ylim=(0, 104), xlabel="model after slice")
+    axes.set_xlim(-0.25, 1.27 * len(slices) - 0.6)  # room for the words at the right
+    _slices_below(axes, slices)
     return figure
 
 
 def _matrix(timeline: dict[str, Any]) -> Figure:
     slices = timeline["slices"]
-    figure, both = plt.subplots(1, 2, figsize=(10.5, 0.62 * len(slices) + 1.8), sharey=True)
+    height = 0.45 * min(len(slices), 16) + 1.3
+    figure, both = plt.subplots(1, 2, figsize=(WIDTH, height), sharey=True, layout="constrained")
     for axes, key, title in (
-        (both[0], "accuracy", "Questions as trained (%)"),
-        (both[1], "paraphrase_accuracy", "Reworded questions (%)"),
+        (both[0], "accuracy", "asked as in training (%)"),
+        (both[1], "paraphrase_accuracy", "asked in other words (%)"),
     ):
         values = np.array([[np.nan if cell is None else 100 * cell for cell in row] for row in timeline[key]])
-        axes.imshow(values, cmap="Blues", vmin=0, vmax=130, aspect="auto")
-        for i, j in np.argwhere(~np.isnan(values)):
-            axes.text(j, i, f"{values[i, j]:.0f}", ha="center", va="center", color=INK)
+        axes.imshow(values, cmap=BLUES, vmin=0, vmax=100, aspect="auto")
+        for i, j in np.argwhere(~np.isnan(values)) if len(slices) <= 16 else []:
+            colour = "white" if values[i, j] > 66 else INK
+            axes.text(j, i, f"{values[i, j]:.0f}", ha="center", va="center", color=colour)
         axes.set(title=title, xlabel="facts of slice")
-        axes.set_xticks(range(len(slices)), slices)
-        axes.set_yticks(range(len(slices)), slices)
+        axes.grid(visible=False)
         axes.spines[:].set_visible(False)
-        axes.tick_params(length=0)
+        _slices_below(axes, slices)
+    both[0].set_yticks(range(len(slices)), slices)
     both[0].set_ylabel("model after slice")
     return figure
 
 
 def _categories(timeline: dict[str, Any]) -> Figure:
-    figure, axes = plt.subplots(figsize=(8, 3.4))
+    figure, axes = _canvas(3.5)
     slices = timeline["slices"]
-    for place, (kind, colour) in enumerate((("new", BLUE), ("updated", GREEN), ("retained", GREY), ("stale", RED))):
-        heights = [100 * (timeline["categories"][name][kind] or 0) for name in slices]
-        known = [timeline["categories"][name][kind] is not None for name in slices]
-        at = [x + (place - 1.5) * 0.2 for x in range(len(slices))]
-        axes.bar(np.array(at)[known], np.array(heights)[known], 0.18, color=colour, label=kind)
-    _by_slice(axes, slices, "Right answers by kind of fact; stale: old answers to updated facts (%)")
-    axes.set_ylim(0, 105)
-    axes.legend(frameon=False, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+    for place, (kind, colour) in enumerate(CATEGORIES):
+        shown = [(x, timeline["categories"][name][kind]) for x, name in enumerate(slices)]
+        known = [(x + (place - 1.5) * 0.21, 100 * value) for x, value in shown if value is not None]
+        bars = axes.bar([x for x, _ in known], [value for _, value in known], 0.19, color=colour, label=kind)
+        if len(slices) <= 8:
+            axes.bar_label(bars, fmt="%.0f", fontsize=7.5, color=SOFT, padding=1.5)
+    axes.set(title="Answered right, by kind of fact; stale: the old answer (%)", ylim=(0, 108))
+    _slices_below(axes, slices)
+    _legend_below(axes, 4)
     return figure
 
 
 def _perplexity(timeline: dict[str, Any]) -> Figure:
-    figure, axes = plt.subplots(figsize=(7, 3.6))
+    figure, axes = _canvas(3.9)
     slices = timeline["slices"]
-    for j, name in enumerate(slices):
+    shades = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(slices)))
+    for j, (name, colour) in enumerate(zip(slices, shades, strict=True)):
         known = [i for i in range(len(slices)) if timeline["perplexity"][i][j] is not None]
         values = [timeline["perplexity"][i][j] for i in known]
-        axes.plot(known, values, "o-", label=f"text of {name}", color=plt.get_cmap("viridis")(j / max(1, len(slices))))
+        read = [i >= j for i in known]
+        axes.plot(known, values, "-", color=colour, lw=1.8, label=f"text of {name}")
+        axes.scatter(known, values, s=30, zorder=3, edgecolors=[colour], linewidths=1.5,
+                     facecolors=[colour if each else "white" for each in read])  # fmt: skip
     axes.set_yscale("log")
-    axes.set(
-        title="Perplexity (log scale): each text a slice before it is learnt, and after", xlabel="model after slice"
-    )
-    axes.set_xticks(range(len(slices)), slices)
-    axes.legend(frameon=False, fontsize=8)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter(lambda value, _: "")
+    axes.set(title="Perplexity, log scale; hollow: before the text was read", xlabel="model after slice")
+    _slices_below(axes, slices)
+    _legend_below(axes, min(5, len(slices)), drop=-0.24)
     return figure
 
 
 def _scatter(scatter: pd.DataFrame) -> Figure:
-    figure, axes = plt.subplots(figsize=(5, 4.4))
-    axes.scatter(scatter["true"], scatter["predicted"], s=9, alpha=0.25, color=BLUE, linewidths=0)
-    axes.plot([0, 1], [0, 1], color=GREY, lw=1)
-    axes.set(title="Retriever on held-out pairs", xlabel="true similarity of the keys", ylabel="predicted cosine")
+    figure, axes = _canvas(3.7)
+    true, predicted = scatter["true"].to_numpy(), scatter["predicted"].to_numpy()
+    golden = (np.arange(len(scatter)) * 0.618034) % 1 - 0.5  # spreads points that share a value; always the same
+    axes.scatter(true + 0.045 * golden, predicted, s=7, alpha=0.22, color=BLUE, linewidths=0)
+    steps = np.unique(true)
+    if len(steps) <= 12:
+        means = [predicted[true == step].mean() for step in steps]
+        axes.plot(steps, means, "D-", color=ORANGE, ms=6, lw=1.4, label="mean")
+    axes.plot([0, 1], [0, 1], color=SOFT, lw=1, ls=":", label="perfect")
+    axes.set(title="Predicted similarity over true similarity", xlabel="true similarity of the keys")
+    axes.legend(loc="lower right")
     return figure
 
 
 def _seconds(timeline: dict[str, Any]) -> Figure:
-    figure, axes = plt.subplots(figsize=(8, 3.4))
+    figure, axes = _canvas(3.6)
     names = [name for name in ("base", *timeline["slices"]) if name in timeline["seconds"]]
     below = np.zeros(len(names))
-    for step, colour in zip(STEPS, plt.get_cmap("tab10").colors, strict=False):  # type: ignore[attr-defined]
-        values = np.array([timeline["seconds"][name].get(step, 0.0) for name in names])
+    for label, steps, colour in COSTS:
+        values = np.array([sum(timeline["seconds"][name].get(step, 0.0) for step in steps) for name in names])
         if values.any():
-            axes.bar(range(len(names)), values, 0.6, bottom=below, label=step, color=colour)
+            axes.bar(range(len(names)), values, 0.58, bottom=below, label=label, color=colour)
             below += values
-    _by_slice(axes, names, "Seconds per slice and step")
-    axes.legend(frameon=False, fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+    axes.set_title("Seconds per slice")
+    _slices_below(axes, names)
+    _legend_below(axes, 4)
     return figure
 
 
-def _by_slice(axes: Axes, names: list[str], title: str) -> None:
-    axes.set_title(title)
-    axes.set_xticks(range(len(names)), names)
+def _slices_below(axes: Axes, names: Sequence[str]) -> None:
+    crowded = sum(len(name) for name in names) > 45
+    axes.set_xticks(range(len(names)), names, rotation=45 if crowded else 0, ha="right" if crowded else "center")
+
+
+def _legend_below(axes: Axes, columns: int, drop: float = -0.12) -> None:
+    axes.legend(ncols=columns, loc="upper center", bbox_to_anchor=(0.5, drop), handlelength=1.1, columnspacing=1.6)

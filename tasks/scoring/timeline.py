@@ -1,5 +1,6 @@
 """Puts the scores of all slices together: matrices, averages, transfer, categories, stage by stage."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,42 @@ from tasks.scoring.matrix import (
 
 Scores = dict[str, Any]
 KINDS = ("accuracy", "paraphrase_accuracy")
+CATEGORIES = ("new", "updated", "retained", "stale")
+OF_ALL = ("model",)
+OF_THE_DEFAULT = ("model", "stage1", "previous", "base")
 
 
-def read_scores(evaluation: Path) -> list[Scores]:
-    """The scores of every slice, oldest first: a slice's model has been asked about one slice more."""
-    folders = [path.parent for path in evaluation.glob("*/scores.json")]
-    scores = [artifact.read_json(artifact.verified(folder) / "scores.json") for folder in folders]
+def read_scores(evaluation: Path, blocks: tuple[str, ...] = OF_ALL) -> list[Scores]:
+    """The scores of every slice, oldest first: a slice's model has been asked about one slice more.
+
+    Raises:
+        BadInput: a score is missing, or no finite number. (None is a score: nothing could be asked.)
+        Corrupt: a file was changed.
+    """
+    paths = sorted(evaluation.glob("*/scores.json"))
+    scores = [_checked(artifact.verified(path.parent) / path.name, blocks) for path in paths]
     return sorted(scores, key=lambda each: len(each["model"]["accuracy"]))
+
+
+def _checked(path: Path, blocks: tuple[str, ...]) -> Scores:
+    scores: Scores = artifact.read_json(path)
+    own = scores.get("slice", "")
+    asked = set(scores.get("model", {}).get("accuracy", {}))
+    needed = {f"{block}.{kind}": asked if block in ("model", "stage1") else {own}
+              for block in blocks for kind in (*KINDS, "perplexity")}  # fmt: skip
+    needed |= {"valid": set(KINDS), "categories": set(CATEGORIES)}
+    if "stage1" in blocks:
+        needed |= {"stage1_valid": set(KINDS), "stage1_categories": set(CATEGORIES)}
+    for where, names in needed.items():
+        found: Any = scores
+        for part in where.split("."):
+            found = found.get(part, {})
+        for name in sorted(names):
+            value = found.get(name, math.nan)
+            if value is not None and not math.isfinite(value):
+                what = "is missing" if name not in found else "is no finite number"
+                raise BadInput(f"{path}: {where}.{name} {what}. Delete {path.parent} and run `perennial run`.")
+    return scores
 
 
 def read_costs(cost: Path) -> dict[str, dict[str, dict[str, float]]]:

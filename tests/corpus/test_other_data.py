@@ -16,7 +16,9 @@ from tests.end_to_end.project import ROOT, make_project
 
 DATA = ROOT.parent / "shared" / "data"
 SETTINGS = Dataset(languages=("en", "ko"))
-pytestmark = pytest.mark.skipif(not DATA.exists(), reason="the data sets beside the project (../shared/data) are missing")
+pytestmark = pytest.mark.skipif(
+    not DATA.exists(), reason="../shared/data is missing: the data sets stand beside the project"
+)
 
 
 def rows_of(name: str) -> list[dict[str, str]]:

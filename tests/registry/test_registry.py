@@ -34,11 +34,17 @@ def root(tmp_path_factory):
         model, tokenizer = build(SETTINGS, [row["prompt"] for row in ROWS], seed=seed)
         with artifact.writing(root / "models" / name / "lm") as folder:
             save(model, tokenizer, folder)
+        add_retriever(root, name)
     (root / "plots").mkdir()
     (root / "plots/kept.png").write_bytes(b"png")
-    (root / "examples").mkdir()
-    (root / "examples/raw.json").write_text("{}")
+    with artifact.writing(root / "examples") as folder:
+        (folder / "raw.json").write_text("{}")
     return root
+
+
+def add_retriever(root, name, metrics="{}"):
+    with artifact.writing(root / "models" / name / "retriever") as folder:
+        (folder / "metrics.json").write_text(metrics)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +57,9 @@ def client(root):
 
 def publication(root, name):
     return versions.Publication(
-        name=name, lm=root / "models" / name / "lm", scores=scores(name), params={"seed": 1}, tags={"git.commit": "x"},
-        series={"new": [0.8, 0.9]}, plots=root / "plots", examples=root / "examples",
+        name=name, lm=root / "models" / name / "lm", retriever=root / "models" / name / "retriever",
+        examples=root / "examples", scores=scores(name), params={"seed": 1}, tags={"git.commit": "x"},
+        series={"new": [(2020, 0.8), (2021, 0.9)]}, plots=root / "plots",
     )  # fmt: skip
 
 
@@ -91,11 +98,14 @@ def test_the_stored_model_answers_as_the_folder_does_and_holds_no_pickle(root, c
     assert not list((root / "mlruns").rglob("*.pkl"))
 
 
-def test_the_run_has_metrics_series_plots_and_hashes(client, published):
+def test_the_run_has_metrics_series_plots_and_hashes(root, client, published):
     run = client.get_run(published["2021"].run_id)
     assert run.info.status == "FINISHED"
     assert run.data.metrics["model.accuracy.2021"] == 0.9
-    assert [each.value for each in client.get_metric_history(run.info.run_id, "timeline.new")] == [0.8, 0.9]
+    curve = client.get_metric_history(run.info.run_id, "timeline.new")
+    assert [(each.step, each.value) for each in curve] == [(2020, 0.8), (2021, 0.9)]
+    (used,) = run.inputs.dataset_inputs
+    assert artifact.manifest_sum(root / "examples").startswith(used.dataset.digest)
     assert run.data.params["seed"] == "1"
     assert run.data.tags["git.commit"] == "x"
     assert {each.path for each in client.list_artifacts(run.info.run_id)} >= {"scores.json", "plots", "dataset"}
@@ -105,8 +115,9 @@ def test_a_run_that_a_kill_left_without_a_version_is_replaced(root, client, publ
     model, tokenizer = build(SETTINGS, [row["prompt"] for row in ROWS], seed=7)
     with artifact.writing(root / "models/2022/lm") as folder:
         save(model, tokenizer, folder)
+    add_retriever(root, "2022")
     experiment = store.experiment(client, store.TIMELINE)
-    tags = {versions.CONTENT_TAG: artifact.manifest_sum(root / "models/2022/lm")}
+    tags = {versions.CONTENT_TAG: publication(root, "2022").content}
     left = client.create_run(experiment, run_name="2022", tags=tags)
     versions.publish(client, publication(root, "2022"))
     runs = {run.info.run_id: run for run in client.search_runs([experiment])}
@@ -178,6 +189,7 @@ def test_a_model_that_mlflow_stored_wrongly_is_refused(root, client, monkeypatch
     model, tokenizer = build(SETTINGS, [row["prompt"] for row in ROWS], seed=9)
     with artifact.writing(root / "models/2023/lm") as folder:
         save(model, tokenizer, folder)
+    add_retriever(root, "2023")
     whole = publication(root, "2023")
     register = mlflow.pyfunc.log_model
 

@@ -8,11 +8,12 @@ from tasks.scoring.gate import decide
 GATE = Gate(new_floor=0.8, retained_margin=0.05)
 
 
-def scores(name="2021", own=0.9, retained=0.9, overall=0.92):
+def scores(name="2021", own=0.9, new=0.9, retained=0.9, overall=0.92, older=10):
     return {
         "slice": name,
         "model": {"accuracy": {name: own}},
-        "categories": {"new": own, "retained": retained},
+        "rows": {name: 10, "2020": older},
+        "categories": {"new": new, "retained": retained},
         "valid": {"accuracy": overall, "paraphrase_accuracy": overall},
     }
 
@@ -36,10 +37,16 @@ def test_the_first_slice_needs_no_champion():
         ({"own": math.nan}, False),
         ({"own": math.inf}, False),
         ({"own": None}, False),
+        ({"new": 0.8}, True),
+        ({"new": 0.7999}, False),
+        ({"new": math.nan}, False),
+        ({"new": None}, True),  # the slice only updates: judged on its own test rows
+        ({"new": None, "own": 0.7}, False),
         ({"retained": 0.8700001}, True),
         ({"retained": 0.8699}, False),
         ({"retained": math.nan}, False),
         ({"retained": None}, False),
+        ({"retained": None, "older": 0}, True),  # every older fact was updated: nothing is left to keep
         ({"overall": math.nan}, False),
     ],
 )
@@ -52,3 +59,20 @@ def test_a_bad_slice_never_becomes_champion(change, accepted):
 def test_the_reason_says_what_was_measured_against_what():
     verdict = decide(GATE, scores(retained=0.5), CHAMPION)
     assert "FAILED: retained 0.500, at least 0.870 asked (champion 2020: 0.920)" in verdict.reasons
+
+
+def test_exactly_the_margin_is_within_it():
+    settings = Gate(new_floor=0.5, retained_margin=0.25)
+    assert decide(settings, scores(retained=0.5), scores("2020", overall=0.75)).accepted
+    assert not decide(settings, scores(retained=math.nextafter(0.5, 0)), scores("2020", overall=0.75)).accepted
+
+
+@pytest.mark.parametrize("unknown", [math.nan, None])
+def test_a_champion_without_a_number_to_compare_with_stays(unknown):
+    assert not decide(GATE, scores(), scores("2020", overall=unknown)).accepted
+
+
+def test_any_metric_that_is_not_finite_is_named():
+    broken = scores() | {"model": {"accuracy": {"2021": 0.9}, "perplexity": {"2021": math.inf}}}
+    (reason,) = [each for each in decide(GATE, broken, None).reasons if each.startswith("FAILED")]
+    assert reason == "FAILED: all metrics finite: model.perplexity.2021 not"

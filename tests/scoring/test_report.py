@@ -5,9 +5,11 @@ import pytest
 from rich.console import Console
 
 from tasks import artifact
-from tasks.errors import BadInput
+from tasks.errors import BadInput, Corrupt
 from tasks.report import report
 from tasks.scoring.summary import print_summary
+from tests.scoring.made import SLICES as SLICE_NAMES
+from tests.scoring.made import write_evaluation
 
 SLICES = ["2020", "2021", "2022"]
 
@@ -104,3 +106,37 @@ def test_the_table_fits_the_terminal_and_has_every_slice(reports, width):
     assert all(len(line) <= width for line in text.splitlines())
     for part in (*SLICES, "90.0", "naive", "forgetting 10.0", "2.0 / 51.0"):
         assert part in text
+
+
+def test_a_missing_score_is_named_and_a_file_that_was_changed_is_refused(reports):
+    folder = reports / "evaluation/2021"
+    incomplete = json.loads(json.dumps(scores(1)))
+    del incomplete["stage1"]["perplexity"]["2020"]
+    with artifact.writing(folder) as out:
+        artifact.write_json(out / "scores.json", incomplete)
+    with pytest.raises(BadInput, match=r"2021/scores.json: stage1.perplexity.2020 is missing"):
+        make(reports)
+    (folder / "scores.json").write_text(json.dumps(scores(1)))
+    with pytest.raises(Corrupt, match=r"scores.json was changed"):
+        make(reports)
+
+
+def test_a_whole_timeline_tells_what_the_method_is_worth(tmp_path):
+    write_evaluation(tmp_path / "evaluation")
+    told = make(tmp_path)
+    assert told["slices"] == list(SLICE_NAMES)
+    assert told["valid"]["2024"]["accuracy"] - told["naive"]["valid"]["2024"]["accuracy"] > 0.4
+    assert told["stage2"]["2024"] == {"accuracy": 0.0, "paraphrase_accuracy": 0.0}
+    assert told["peak_memory_mb"] is None
+    page = (tmp_path / "index.html").read_text()
+    assert "93.2 %" in page
+    assert 'class="wrong"><td>페루의 수도는?</td>' in page
+
+
+def test_one_slice_alone_is_a_timeline_too(tmp_path):
+    write_evaluation(tmp_path / "evaluation", ("law",))
+    told = make(tmp_path)
+    assert (told["slices"], told["naive"], told["forgetting"]) == (["law"], None, None)
+    console = Console(width=80, record=True, file=io.StringIO())
+    print_summary(console, tmp_path / "timeline.json")
+    assert "law" in console.export_text()
