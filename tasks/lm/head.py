@@ -1,5 +1,7 @@
 """Stage 2's work: hidden states are computed once, and every epoch trains `hidden @ W_head` alone."""
 
+import time
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -46,7 +48,7 @@ def refit_head(
     random = torch.Generator().manual_seed(seed)
     history: list[dict[str, float]] = []
     for epoch in range(1, settings.epochs + 1):
-        total = 0.0
+        total, started = 0.0, time.monotonic()
         for places in torch.randperm(len(labels), generator=random).to(labels.device).split(settings.batch_positions):
             loss = nn.functional.cross_entropy(head(hidden[places]).float(), labels[places])
             loss.backward()
@@ -54,5 +56,6 @@ def refit_head(
             optimizer.zero_grad()
             total += loss.item() * len(places)
         history.append({"step": epoch, "loss": total / len(labels), "learning_rate": settings.learning_rate})
-        log(epoch, {"loss": history[-1]["loss"], "learning_rate": settings.learning_rate})
+        speed = len(labels) / (time.monotonic() - started)
+        log(epoch, {"loss": total / len(labels), "learning_rate": settings.learning_rate, "tokens_per_second": speed})
     return history

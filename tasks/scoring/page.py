@@ -14,8 +14,8 @@ PICTURES = (
      "The blue line was trained with the chosen method, the orange one on each slice's news alone, as many steps."),
     ("accuracy", "What each model knows of each slice",
      "A row is the model after one slice, a column are the facts that one slice brought and that still hold. Read a "
-     "column downwards: where the numbers stay high, nothing was forgotten. On the right the questions are put in "
-     "words that never occurred in training, so that remembering a sentence is not enough."),
+     "column downwards: where the numbers stay high, nothing was forgotten. On the right the questions are worded as "
+     "such a fact was never asked for in training, so that remembering a sentence is not enough."),
     ("categories", "Learnt, replaced, kept",
      "New facts had to be learnt, updated ones to replace an older answer, retained ones to survive. Stale counts how "
      "often an updated fact still gets its old answer: there, less is better."),
@@ -34,7 +34,7 @@ GLOSSARY = (
     ("slice", "a period, such as a year, or a subject whose data arrives together"),
     ("retained", "facts of older slices that are still true"),
     ("stale", "the old answer to a fact that has changed since"),
-    ("reworded", "asked in words that never occurred in training"),
+    ("reworded", "asked in a wording that was never trained on for such facts"),
     ("right", "the whole answer, word for word, and nothing after it"),
     ("naive", "ordinary fine-tuning on the newest slice, and nothing else"),
     ("forgetting", "how far the score on an old slice has fallen from its best, averaged over the old slices"),
@@ -84,7 +84,7 @@ def _opening(timeline: dict[str, Any]) -> str:
     if reference is not None:
         result += f"; trained as long on each slice's news alone, <i>{percent(reference)} %</i>"
         figures.append((percent(reference), "the same, trained on the news alone", "naive"))
-    figures.append((percent(valid["paraphrase_accuracy"]), "of all facts, asked in words never trained on", ""))
+    figures.append((percent(valid["paraphrase_accuracy"]), "of all facts, in a wording never trained on for them", ""))
     boxes = "".join(
         f'<div class="{kind}"><b>{value}<small> %</small></b><span>{text}</span></div>' for value, text, kind in figures
     )
@@ -144,7 +144,7 @@ def _samples_table(samples: list[dict[str, str]], last: str) -> str:
         for each in samples
     )
     return (
-        f"<h2>In its own words</h2>\n<p>Questions to the model after {last}, in words that never occurred in training, "
+        f"<h2>In its own words</h2>\n<p>Questions to the model after {last}, in wordings that were not trained on for such facts, "
         "drawn evenly from all slices, with right and wrong answers as they came.</p>\n"
         '<div class="wide"><table class="words"><thead><tr><th>question</th><th>answer</th><th>expected</th></tr>'
         f"</thead><tbody>{rows}</tbody></table></div>"

@@ -41,9 +41,9 @@ def print_summary(console: Console, timeline: Path) -> None:
         )
     console.print(table)
     console.print(
-        "Right answers, word for word, in %. all: every fact true then; reworded: in words\n"
-        "never trained on; stale: the old answer to an updated fact; naive: all, trained\n"
-        "without a method; perplexity: of the own / of the next slice's statements.",
+        "Right answers, word for word, in %. all: every fact true then; reworded: in a\n"
+        "wording not trained on; stale: the old answer to an updated fact; naive: all,\n"
+        "trained without a method; perplexity: of the own / the next slice's statements.",
         style="dim",
         highlight=False,
     )
