@@ -13,6 +13,7 @@ from tasks.params import Params, load_params
 from tasks.registry import store
 from tasks.scoring.gate import decide
 from tasks.scoring.series import series_of
+from tasks.scoring.summary import percent
 
 NOTE = Path(".perennial/published.json")
 REPORT = (Path("reports/timeline.json"), Path("reports/index.html"))
@@ -109,6 +110,7 @@ def _publication(root: Path, params: Params, name: str, history: list[dict[str, 
 
     examples, retriever = root / "data/examples" / name, root / "models" / name / "retriever"
     commit = _commit(root)
+    valid = history[-1]["valid"]
     return Publication(
         name=name,
         lm=root / "models" / name / "lm",
@@ -124,6 +126,8 @@ def _publication(root: Path, params: Params, name: str, history: list[dict[str, 
         },
         series=series_of(history),
         plots=root / PLOTS,
+        description=f"After {name}: all facts true then {percent(valid['accuracy'])} % right, "
+        f"reworded {percent(valid['paraphrase_accuracy'])} %.",
     )
 
 

@@ -60,20 +60,26 @@ def connect() -> "MlflowClient":
     """A client, once the store is known to answer.
 
     Raises:
-        Unreachable: a server is named and does not answer within a few seconds.
+        Unreachable: a server is named and does not answer within a few seconds, or the database is broken.
     """
     uri = tracking_uri()
     probe()
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
+    from sqlalchemy.exc import SQLAlchemyError
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    client = mlflow.MlflowClient()
     with _alone():  # two processes that create the database at once both fail
-        client.search_experiments(max_results=1)
+        try:
+            _create_database()
+            client = mlflow.MlflowClient()
+            client.search_experiments(max_results=1)
+        except SQLAlchemyError as error:
+            reason = str(error).split("\n")[0]
+            raise Unreachable(f"The MLflow database {uri} can't be opened ({reason}).") from error
     return client
 
 
@@ -113,6 +119,21 @@ def end_killed_runs(client: "MlflowClient") -> None:
 def folder() -> str:
     """What tells this project's runs from those of others on the same server, and doesn't tell them its path."""
     return hashlib.sha256(str(Path.cwd()).encode()).hexdigest()[:16]
+
+
+def _create_database() -> None:
+    """Make a database that is missing beside its place, then rename it: half a one, left by a kill, never mends."""
+    database = _database()
+    if database is None or database.exists():
+        return
+    import mlflow
+
+    partial = database.with_name(f"{database.name}.partial")
+    for left in (partial, partial.with_name(f"{partial.name}-journal")):
+        left.unlink(missing_ok=True)
+    database.parent.mkdir(parents=True, exist_ok=True)
+    mlflow.MlflowClient(tracking_uri=f"{SQLITE}{partial}").search_experiments(max_results=1)
+    partial.rename(database)
 
 
 def _database() -> Path | None:

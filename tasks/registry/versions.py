@@ -44,6 +44,7 @@ class Publication:
     tags: dict[str, str]
     series: Series
     plots: Path
+    description: str = ""
 
     @property
     def content(self) -> str:
@@ -229,7 +230,12 @@ def _register(client: "MlflowClient", run_id: str, publication: Publication) -> 
             raise
     tags = {SLICE_TAG: publication.name, CONTENT_TAG: publication.content}
     return client.create_model_version(
-        store.MODEL, source=logged.model_uri, run_id=run_id, tags=tags, model_id=logged.model_id
+        store.MODEL,
+        source=logged.model_uri,
+        run_id=run_id,
+        tags=tags,
+        description=publication.description,
+        model_id=logged.model_id,
     )
 
 

@@ -144,7 +144,7 @@ def _samples_table(samples: list[dict[str, str]], last: str) -> str:
         for each in samples
     )
     return (
-        f"<h2>In its own words</h2>\n<p>Questions to the model after {last}, in wordings that were not trained on for such facts, "
+        f"<h2>In its own words</h2>\n<p>Questions to the model after {last}, worded as training never worded them, "
         "drawn evenly from all slices, with right and wrong answers as they came.</p>\n"
         '<div class="wide"><table class="words"><thead><tr><th>question</th><th>answer</th><th>expected</th></tr>'
         f"</thead><tbody>{rows}</tbody></table></div>"

@@ -19,11 +19,12 @@ def print_summary(console: Console, timeline: Path) -> None:
         header_style="bold",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
-    table.add_column("slice")
+    table.add_column("slice", no_wrap=True)
     for name in ("new", "updated", "retained", "stale", "all", "reworded"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("naive", justify="right", style="dim")
+    table.add_column("naive", justify="right", style="dim", no_wrap=True)
     table.add_column("perplexity", justify="right", no_wrap=True)
     for place, name in enumerate(told["slices"]):
         categories, valid = told["categories"][name], told["valid"][name]

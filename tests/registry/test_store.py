@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+import sqlite3
 import time
 
 import pytest
@@ -68,6 +69,23 @@ def test_a_store_that_was_copied_with_its_project_is_not_written_to(project, tmp
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     with pytest.raises(store.Unreachable, match="copied or moved. Delete mlflow.db and mlruns"):
         store.experiment(store.connect(), store.TRAINING)
+
+
+def test_a_database_that_a_kill_left_half_made_is_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.chdir(tmp_path)
+    with sqlite3.connect(tmp_path / "mlflow.db.partial") as database:
+        database.execute("create table metrics (key text)")  # on this MLflow's own migration fails
+    store.experiment(store.connect(), store.TRAINING)
+    assert not (tmp_path / "mlflow.db.partial").exists()
+
+
+def test_a_broken_database_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mlflow.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(store.Unreachable, match="mlflow.db can't be opened"):
+        store.connect()
 
 
 def test_runs_that_a_kill_left_are_closed_but_not_those_of_another_folder(project):

@@ -104,6 +104,7 @@ def test_the_table_fits_the_terminal_and_has_every_slice(reports, width):
     print_summary(console, reports / "timeline.json")
     text = console.export_text()
     assert all(len(line) <= width for line in text.splitlines())
+    assert "…" not in text
     for part in (*SLICES, "90.0", "naive", "forgetting 10.0", "2.0 / 51.0"):
         assert part in text
 
