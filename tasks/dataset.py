@@ -29,7 +29,7 @@ def dataset(settings: Dataset, raw: Path, previous: Path, out: Path) -> None:
     example_train, example_test = example_rows(out.name, read.examples)
     text_train, text_test = text_rows(out.name, read.texts)
     examples = Examples(
-        train=[*fact_train, *example_train, *chat_rows(out.name, read.chat), *text_train],
+        train=[*fact_train, *example_train, *chat_rows(out.name, read.chat, settings.chat_repeats), *text_train],
         test=[*fact_test, *example_test, *text_test],
         facts=facts,
         memories=split_memories(read.memories),

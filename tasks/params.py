@@ -30,6 +30,7 @@ class Slice(Section):
 
 class Dataset(Section):
     languages: tuple[str, ...]
+    chat_repeats: Positive
 
 
 class Pairs(Section):

@@ -11,10 +11,11 @@ from tasks.lm.training import Log, Schedule, train
 from tasks.params import Pretrain
 
 SMALL = "small"
+LANGUAGE = ("statement", "text", "chat")
 
 
 def pretrain(settings: Pretrain, seed: int, examples: Path, out: Path, scratch: Path, log: Log) -> None:
-    """Write the base model. A small one learns to continue text; questions come with stage 1."""
+    """Write the base model. A small one learns the language: statements, texts and talk; questions come with stage 1."""
     history: list[dict[str, float]] = []
     if settings.model == SMALL:
         rows = load_examples(examples).train
@@ -23,10 +24,8 @@ def pretrain(settings: Pretrain, seed: int, examples: Path, out: Path, scratch: 
             for row in rows
         ]
         model, tokenizer = build(settings, texts, seed)
-        plain = [{"prompt": "", "target": row["target"]} for row in rows if not row["prompt"]] or [
-            {"prompt": "", "target": text} for text in texts
-        ]
-        parts = [Part(encode(plain, tokenizer, limit_of(model)), 1.0)]
+        language = [row for row in rows if row["kind"] in LANGUAGE] or rows
+        parts = [Part(encode(language, tokenizer, limit_of(model)), 1.0)]
         data = Mixture(parts, settings.batch_tokens, settings.steps, seed, device())
         schedule = Schedule(settings.steps, settings.learning_rate, settings.warmup)
         history = train(model, data, schedule, scratch=scratch, log=log, seed=seed)

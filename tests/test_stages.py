@@ -48,7 +48,7 @@ def root(tmp_path_factory):
         (root / "raw" / name).mkdir(parents=True)
         (root / "raw" / name / "facts.csv").write_text(facts)
         examples = root / "examples" / name
-        dataset(Dataset(languages=("en",)), root / "raw" / name, root / "examples" / before, examples)
+        dataset(Dataset(languages=("en",), chat_repeats=1), root / "raw" / name, root / "examples" / before, examples)
         if before == "base":
             pretrain(PRETRAIN, 1, examples, root / "base/lm", root / "scratch", quiet)
         stage1(STAGE1, METHODS, 1, examples, root / before / "lm", root / name / "stage1", root / "scratch", quiet)

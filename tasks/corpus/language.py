@@ -51,9 +51,16 @@ def fact_rows(facts: list[Row], templates: Templates, languages: tuple[str, ...]
     return train, test
 
 
-def chat_rows(name: str, rows: list[Numbered]) -> list[Row]:
-    """Everyday talk: input -> output, a retrieved `[key: value]` before the input left as it stands."""
-    return [_plain(f"{name}/chat/{line}", "chat", row["input"], row["output"]) for line, row in rows]
+def chat_rows(name: str, rows: list[Numbered], repeats: int) -> list[Row]:
+    """Everyday talk: input -> output, a retrieved `[key: value]` before the input left as it stands.
+
+    A fact is told in a dozen wordings, a chat row in its own alone: so each stands `repeats` times.
+    """
+    return [
+        _plain(f"{name}/chat/{line}/{copy}", "chat", row["input"], row["output"])
+        for line, row in rows
+        for copy in range(repeats)
+    ]
 
 
 def example_rows(name: str, rows: list[Numbered]) -> tuple[list[Row], list[Row]]:

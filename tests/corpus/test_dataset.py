@@ -11,7 +11,7 @@ from tasks.origin import origin
 from tasks.params import Dataset
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = Dataset(languages=("en", "ko"))
+SETTINGS = Dataset(languages=("en", "ko"), chat_repeats=2)
 RELATIONS = """
 names: {France: 프랑스, Paris: 파리}
 relations:
@@ -125,7 +125,7 @@ def test_examples_texts_and_chat_are_enough_for_a_slice(timeline):
     )
     kinds = [row["kind"] for row in only.train]
     assert kinds.count("example") == 3
-    assert kinds.count("chat") == 1
+    assert kinds.count("chat") == 2  # chat_repeats
     held_out = [row["target"] for row in only.test if row["set"] == "statement"]
     assert held_out
     assert not set(held_out) & {row["target"] for row in only.train}

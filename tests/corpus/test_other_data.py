@@ -15,7 +15,7 @@ from tasks.params import Dataset, load_params
 from tests.end_to_end.project import ROOT, make_project
 
 DATA = ROOT.parent / "shared" / "data"
-SETTINGS = Dataset(languages=("en", "ko"))
+SETTINGS = Dataset(languages=("en", "ko"), chat_repeats=2)
 pytestmark = pytest.mark.skipif(
     not DATA.exists(), reason="../shared/data is missing: the data sets stand beside the project"
 )
