@@ -15,7 +15,7 @@ LANGUAGE = ("statement", "text", "chat")
 
 
 def pretrain(settings: Pretrain, seed: int, examples: Path, out: Path, scratch: Path, log: Log) -> None:
-    """Write the base model. A small one learns the language: statements, texts and talk; questions come with stage 1."""
+    """Write the base model. A small one learns statements, texts and talk; questions come with stage 1."""
     history: list[dict[str, float]] = []
     if settings.model == SMALL:
         rows = load_examples(examples).train
