@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal as signals
 import subprocess
 import sys
 import time
@@ -152,15 +153,21 @@ def test_ctrl_c_and_a_polite_kill_say_how_to_go_on_and_are_noted(project):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=_heeds_ctrl_c,  # noqa: PLW1509 (the child runs no thread yet)
         )
         while not (project / "data/examples/base").exists() or "running" not in outcome_of(project):
             time.sleep(0.05)
         time.sleep(1)
         process.send_signal(signal)
-        said, _ = process.communicate(timeout=20)
+        said, _ = process.communicate(timeout=120)
         assert process.returncode == code, said
         assert outcome_of(project) == "interrupted"
     assert "Traceback" not in said
+
+
+def _heeds_ctrl_c():
+    """A shell starts background jobs, such as a whole test run, with Ctrl-C ignored; children inherit that."""
+    signals.signal(signals.SIGINT, signals.SIG_DFL)
 
 
 def outcome_of(project):
