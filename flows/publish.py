@@ -43,12 +43,8 @@ def publish_timeline(root: Path) -> Published:
         return Published(champion=note["champion"], reasons=note["reasons"])
     try:
         store.probe()  # before mlflow is imported: that alone takes a second
-        from mlflow.exceptions import MlflowException
-    except store.Unreachable as error:
-        return _not_published(error)
-    try:
         done = _publish_all(root, load_params(root / "params.yaml"))
-    except (store.Unreachable, MlflowException, OSError) as error:
+    except store.failures() as error:
         return _not_published(error)
     told = {"content": content, "champion": done.champion, "reasons": done.reasons}
     artifact.write_file(root / NOTE, (json.dumps(told) + "\n").encode())

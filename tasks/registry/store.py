@@ -28,6 +28,13 @@ class Unreachable(ConnectionError):
     """The store does not answer, or is not this project's."""
 
 
+def failures() -> tuple[type[Exception], ...]:
+    """What a store that is away or broken raises: for `except`, where publishing can wait for the next run."""
+    from mlflow.exceptions import MlflowException
+
+    return (Unreachable, MlflowException, OSError)
+
+
 def tracking_uri() -> str:
     """The user's server or database, else mlflow.db in the project's folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{Path(DATABASE).resolve()}"
