@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flows.isolation import code_of, edited, run_isolated
+from flows.locks import rewriting_dvc_lock
 from tasks.errors import BadInput, Busy, PerennialError
 from tasks.steps import Log, run_step
 
@@ -174,7 +175,8 @@ def _record(graph: Graph, stage: Any, before: list[Any]) -> None:
         )
     graph.repo.stage_cache.save(stage)
     stage.commit()
-    stage.dump(update_pipeline=False)
+    with rewriting_dvc_lock(graph.root):
+        stage.dump(update_pipeline=False)
 
 
 def _inputs(stage: Any) -> list[Any]:
