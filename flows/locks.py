@@ -114,7 +114,7 @@ def mend_after_a_kill(root: Path) -> None:
         copy.unlink()
     held = root / FILE_LOCKS
     try:
-        json.loads(held.read_text(encoding="utf-8") or "{}")
+        json.loads(held.read_text(encoding="utf-8"))
     except FileNotFoundError:
         pass
     except ValueError:

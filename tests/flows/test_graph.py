@@ -208,12 +208,13 @@ def test_dvc_sees_every_step_of_every_slice():
     assert set(dvc(PROJECT, "stage", "list", "--name-only").split()) == expected
 
 
-def test_a_kill_while_dvc_rewrote_its_lock_files_is_mended(project):
+@pytest.mark.parametrize("torn", ["", '{"read": {"a": [{"pid": 1'])
+def test_a_kill_while_dvc_rewrote_its_lock_files_is_mended(project, torn):
     run(project)
     whole = (project / "dvc.lock").read_bytes()
     (project / ".perennial/dvc.lock.before").write_bytes(whole)
     (project / "dvc.lock").write_bytes(whole[: len(whole) // 2])
-    (project / ".dvc/tmp/rwlock").write_text('{"read": {"a": [{"pid": 1')
+    (project / ".dvc/tmp/rwlock").write_text(torn)
     assert run(project) == all_of("cached")
     assert (project / "dvc.lock").read_bytes() == whole
     assert not (project / ".perennial/dvc.lock.before").exists()
