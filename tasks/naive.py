@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from tasks.lm.training import Log
 from tasks.params import Stage1
 from tasks.stage1 import stage1
+from tasks.steps import Log
 
 
 def naive(settings: Stage1, seed: int, examples: Path, previous: Path, out: Path, scratch: Path, log: Log) -> None:

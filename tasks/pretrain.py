@@ -7,8 +7,9 @@ from tasks.corpus.slices import load_examples
 from tasks.lm.batches import Mixture, Part, encode
 from tasks.lm.causal import build, device, limit_of, load, save
 from tasks.lm.template import prompt_text, target_text
-from tasks.lm.training import Log, Schedule, train
+from tasks.lm.training import Schedule, train
 from tasks.params import Pretrain
+from tasks.steps import Log
 
 SMALL = "small"
 LANGUAGE = ("statement", "text", "chat")

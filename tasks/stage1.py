@@ -7,8 +7,9 @@ from tasks.lm.batches import Mixture, Part, encode
 from tasks.lm.causal import limit_of, load, save
 from tasks.lm.methods import build_methods
 from tasks.lm.mixing import shares_of
-from tasks.lm.training import Log, Schedule, train
+from tasks.lm.training import Schedule, train
 from tasks.params import Methods, Stage1
+from tasks.steps import Log
 
 
 def stage1(

@@ -9,8 +9,8 @@ from tasks.lm.causal import limit_of, load, save, untie
 from tasks.lm.head import balanced_sample, features, refit_head
 from tasks.lm.methods import build_methods
 from tasks.lm.mixing import shares_of
-from tasks.lm.training import Log
 from tasks.params import Methods, Stage2
+from tasks.steps import Log
 
 
 def stage2(settings: Stage2, methods: Methods, seed: int, examples: Path, stage1: Path, out: Path, log: Log) -> None:

@@ -8,8 +8,8 @@ from transformers import PreTrainedModel
 
 from tasks.lm.batches import Part, Sequence, collate, cut
 from tasks.lm.causal import head_of, hidden_states
-from tasks.lm.training import Log
 from tasks.params import Stage2
+from tasks.steps import Log
 
 FEATURE_TOKENS = 8192  # per forward pass
 

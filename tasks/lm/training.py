@@ -18,13 +18,13 @@ from tasks.errors import BadInput, PerennialError
 from tasks.lm.batches import Batch, Mixture
 from tasks.lm.causal import head_of, hidden_states
 from tasks.lm.checkpoint import restore, save_checkpoint
+from tasks.steps import Log
 
 BETAS = (0.9, 0.98)
 WEIGHT_DECAY = 0.01
 MAX_GRADIENT_NORM = 1.0
 
 Penalty = Callable[[nn.Module, Batch], Tensor | float]
-Log = Callable[[int, dict[str, float]], None]
 
 
 class Diverged(PerennialError):
