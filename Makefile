@@ -50,5 +50,6 @@ $(BIN)/python:
 
 clean:
 	rm -rf data/examples data/pairs models reports mlruns mlflow.db mlflow.db-* .prefect .dvc/cache .dvc/tmp
-	rm -rf .perennial/scratch .perennial/lock .perennial/last_run.json .perennial/published.json .perennial/last_error.txt
+	rm -rf .perennial/scratch .perennial/comparison .perennial/lock .perennial/last_run.json .perennial/last_error.txt
+	rm -rf .perennial/published.json .perennial/published_methods.json
 	rm -rf build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

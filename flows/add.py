@@ -28,11 +28,11 @@ def add_slice(root: Path, name: str, folder: Path) -> str:
         BadInput: the name or the data is refused, by file and line. Nothing is changed.
         Busy: a run is at work.
     """
-    with only_run(root):
+    with only_run(root, "add"):
         params = load_params(root / PARAMS)
         _check_name(root, name, folder, params)
         last = list(params.timeline)[-1]
-        if problems := check_slice(folder, _older(root, last)):
+        if problems := check_slice(folder, _older(root, last), params.kind):
             raise BadInput(f"{folder} is not added:\n{listing(problems)}")
         target = root / RAW / name
         ours = not target.exists()

@@ -1,4 +1,4 @@
-"""The command line: `perennial run | status | add | chat | compare | report`."""
+"""The command line: `perennial run | status | add | chat | compare | methods | report`."""
 
 import logging
 import os
@@ -114,6 +114,20 @@ def compare(first: str, second: str, verbose: Verbose = False) -> None:
     from tasks.registry.compare import print_comparison
 
     print_comparison(console, first, second)
+
+
+@app.command()
+def methods(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Entries of params.yaml's comparison; default: all.")
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Instead of params.yaml's seeds; may be repeated.")] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Take the timeline through each method, for every seed, and compare what they keep and cost."""
+    from flows.methods import compare_methods
+
+    compare_methods(_enter(verbose), console, names or [], seed or [], verbose)
 
 
 @app.command()

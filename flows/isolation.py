@@ -1,4 +1,4 @@
-"""Runs a step in a process of its own, which dies with this one and keeps the run's lock while it lives."""
+"""Runs a module in a process of its own, which dies with this one and keeps the run's lock while it lives."""
 
 import ctypes
 import hashlib
@@ -7,6 +7,8 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from tasks.errors import BadInput, Busy, Corrupt, PerennialError
@@ -16,39 +18,68 @@ PR_SET_PDEATHSIG = 1  # prctl(2): the signal to get when the parent dies; else k
 ERRORS: dict[int, type[PerennialError]] = {error.exit_code: error for error in (BadInput, Corrupt, Busy)}
 
 
+_alive: set[subprocess.Popen[str]] = set()
+
+
 class StepFailed(PerennialError):
     """A step's own process ended with an error that is nobody's mistake in the data."""
 
 
-def run_isolated(argv: list[str], root: Path, lock: int) -> None:
-    """Run a step in a process of its own and wait for it.
+def run_isolated(
+    argv: list[str],
+    root: Path,
+    lock: int,
+    module: str = CODE,
+    told: Callable[[str], None] | None = None,
+    environment: dict[str, str] | None = None,
+) -> None:
+    """Run a step, or another module, in a process of its own and wait for it.
 
     Args:
         argv: the step and its paths, as in dvc.yaml.
         root: the project's folder.
         lock: the file descriptor of the run's lock.
+        module: what `python -m` is to run.
+        told: is given each line that it prints.
+        environment: variables that it gets besides this process's own.
 
     Raises:
         PerennialError: the step failed; its own sentence, with its own exit code.
     """
-    step = subprocess.Popen(
-        [sys.executable, "-m", "flows.isolation", str(os.getpid()), *argv],
-        cwd=root,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        pass_fds=(lock,),
-    )
-    try:
-        _, complaint = step.communicate()
-    except BaseException:  # Ctrl-C: leave no second writer behind
-        step.kill()
-        step.wait()
-        raise
-    if step.returncode:
-        last = (complaint.strip().splitlines() or [f"It ended with code {step.returncode}."])[-1]
-        error = ERRORS.get(step.returncode)
-        raise error(last) if error else StepFailed(f"The step '{argv[0]}' failed. {last}")
+    with tempfile.TemporaryFile("w+") as complaints:  # not a pipe: nobody reads it before the end
+        child = subprocess.Popen(
+            [sys.executable, "-m", "flows.isolation", str(os.getpid()), module, *argv],
+            cwd=root,
+            env=os.environ | (environment or {}),
+            stdout=subprocess.PIPE if told else subprocess.DEVNULL,
+            stderr=complaints,
+            text=True,
+            pass_fds=(lock,),
+        )
+        _alive.add(child)
+        try:
+            for line in child.stdout or ():
+                if told:
+                    told(line)
+            child.wait()
+        except BaseException:  # Ctrl-C: leave no second writer behind
+            child.kill()
+            child.wait()
+            raise
+        finally:
+            _alive.discard(child)
+        complaints.seek(0)
+        complaint = complaints.read()
+    if child.returncode:
+        last = (complaint.strip().splitlines() or [f"It ended with code {child.returncode}."])[-1]
+        error = ERRORS.get(child.returncode)
+        raise error(last) if error else StepFailed(f"The step '{argv[0]}' failed. {last}" if module == CODE else last)
+
+
+def end_all() -> None:
+    """Kill what other threads wait for in `run_isolated`: Ctrl-C reaches the main thread only."""
+    for child in list(_alive):
+        child.kill()
 
 
 def code_of(root: Path) -> dict[Path, str]:
@@ -64,13 +95,13 @@ def edited(root: Path, known: dict[Path, str], deps: list[Path]) -> bool:
 
 
 def main() -> None:
-    """In the child: tie its life to the parent's, then be `python -m tasks STEP ...`."""
-    parent = int(sys.argv.pop(1))
+    """In the child: tie its life to the parent's, then be `python -m MODULE ...`."""
+    parent, module = int(sys.argv.pop(1)), sys.argv.pop(1)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
         raise SystemExit(1)
-    runpy.run_module("tasks", run_name="__main__", alter_sys=True)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

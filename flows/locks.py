@@ -20,12 +20,16 @@ SERVER = "prefect.server.api.server:create_app"
 
 
 @contextmanager
-def only_run(root: Path) -> Iterator[int]:
+def only_run(root: Path, command: str = "run") -> Iterator[int]:
     """Hold the project's lock; yields its file descriptor, which a child process is handed so that the lock
     lives as long as the last process that may write.
 
+    Args:
+        root: the project's folder.
+        command: what the others are told is at work here.
+
     Raises:
-        Busy: another `perennial run` holds it, or a step that `dvc repro` started is still running.
+        Busy: another command holds it, or a step that `dvc repro` started is still running.
     """
     path = root / LOCK
     path.parent.mkdir(exist_ok=True)
@@ -34,10 +38,12 @@ def only_run(root: Path) -> Iterator[int]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(descriptor, 20, 0).decode() or "unknown"
-            raise Busy(f"Another `perennial run` is at work here (process {holder}). Wait until it ends.") from None
+            process, _, other = os.pread(descriptor, 60, 0).decode().partition(" ")
+            raise Busy(
+                f"`perennial {other or 'run'}` is at work here (process {process or 'unknown'}). Wait until it ends."
+            ) from None
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        os.pwrite(descriptor, f"{os.getpid()} {command}".encode(), 0)
         refuse_other_steps(root)
         mend_after_a_kill(root)
         yield descriptor
@@ -46,7 +52,7 @@ def only_run(root: Path) -> Iterator[int]:
 
 
 def is_running(root: Path) -> bool:
-    """Whether a `perennial run` holds the lock now."""
+    """Whether a command that writes holds the lock now."""
     if not (root / LOCK).exists():
         return False
     with (root / LOCK).open() as file:

@@ -15,9 +15,10 @@ VERBS = {"restored": "restored", "ran": "done", "failed": "failed"}
 
 @dataclass
 class Shown:
-    """One step on the screen: what it logs, and what became of it."""
+    """One step on the screen: what it logs, which part of it has begun and how long that is, what became of it."""
 
     log: Callable[[int, dict[str, float]], None]
+    begin: Callable[[str, int], None]
     outcome: str | None = None
 
 
@@ -65,7 +66,13 @@ class Progress:
             values.update(logged)
             self._advance(bar, step, total, values)
 
-        shown = Shown(log)
+        def begin(part: str, steps: int) -> None:
+            nonlocal total
+            total = steps
+            if self._bars and bar is not None:
+                self._bars.update(bar, total=steps or None, completed=0, name=f"{_name(address)}{part:<8}", detail="")
+
+        shown = Shown(log, begin)
         started = time.monotonic()
         try:
             yield shown
@@ -92,4 +99,4 @@ class Progress:
 
 def _name(address: str) -> str:
     step, _, name = address.partition("@")
-    return f"{step:<15}{name:<12}"
+    return f"{step + ' ':<15}{name:<12}"

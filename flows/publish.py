@@ -51,11 +51,6 @@ def publish_timeline(root: Path) -> Published:
     return done
 
 
-def nothing_to_publish(root: Path) -> bool:
-    """Whether all that there is was published to this store already; takes milliseconds, MLflow is not asked."""
-    return _is_published(_noted(root), _content(root))
-
-
 def _is_published(note: dict[str, Any], content: str) -> bool:
     return note.get("content") == content and store.exists()
 
@@ -120,7 +115,7 @@ def _publication(root: Path, params: Params, name: str, history: list[dict[str, 
             "git.commit": commit,
             "mlflow.source.git.commit": commit,  # where MLflow's pages look for it
         },
-        series=series_of(history),
+        series=series_of(history, params.kind),
         plots=root / PLOTS,
         description=f"After {name}: all facts true then {percent(valid['accuracy'])} % right, "
         f"reworded {percent(valid['paraphrase_accuracy'])} %.",
@@ -130,9 +125,9 @@ def _publication(root: Path, params: Params, name: str, history: list[dict[str, 
 def _series(root: Path, params: Params, history: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
     """The default's curves and, if there is a reference for every later slice, its own."""
     naive = [root / "reports/evaluation/naive" / name for name in params.reference]
-    series = series_of(history)
+    series = series_of(history, params.kind)
     if naive and len(naive) == len(history) - 1 and all((folder / artifact.MANIFEST).exists() for folder in naive):
-        reference = series_of([history[0], *(_scores(folder) for folder in naive)])
+        reference = series_of([history[0], *(_scores(folder) for folder in naive)], params.kind)
         series |= {f"naive.{name}": points for name, points in reference.items() if not name.startswith("retriever")}
     return series
 

@@ -40,7 +40,7 @@ def run_timeline(root: Path, console: Console, isolated: bool = False, verbose: 
             # a server takes seconds to start: longer than looking
             run.outcomes.update(dict.fromkeys(run.addresses, "cached"))
             walk.publish(run)
-        elif dead := _dead_server():
+        elif dead := dead_server():
             console.print(f"[yellow]No Prefect server answers at {dead}; going on without it.[/yellow]")
             _without_prefect(run)
         else:
@@ -71,9 +71,7 @@ def totals_of(params: Params) -> dict[str, int]:
 
 def _with_prefect(run: Run, console: Console, verbose: bool) -> None:
     """Through the flow; if Prefect itself fails on the way, the rest is done without it."""
-    for name, value in PREFECT_SETTINGS.items():
-        os.environ.setdefault(name, "INFO" if verbose and "LEVEL" in name else value)
-    end_orphaned_server(run.graph.root)
+    prepare_prefect(run.graph.root, verbose)
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.timeline import walk_with_prefect
@@ -89,12 +87,19 @@ def _with_prefect(run: Run, console: Console, verbose: bool) -> None:
         _without_prefect(run)
 
 
+def prepare_prefect(root: Path, verbose: bool) -> None:
+    """Before prefect is imported: what it shall not print, and no server that a kill left behind."""
+    for name, value in PREFECT_SETTINGS.items():
+        os.environ.setdefault(name, "INFO" if verbose and "LEVEL" in name else value)
+    end_orphaned_server(root)
+
+
 def _without_prefect(run: Run) -> None:
     walk.walk(run)
     walk.publish(run)
 
 
-def _dead_server() -> str | None:
+def dead_server() -> str | None:
     """The address of a Prefect server that PREFECT_API_URL names and that does not answer."""
     address = os.environ.get("PREFECT_API_URL")
     if not address:

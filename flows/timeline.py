@@ -50,7 +50,7 @@ def timeline(folder: str = ".", isolated: bool = False) -> None:
         isolated: run each step in a process of its own.
     """
     with _at_work(Path(folder).resolve(), isolated) as run:
-        _bury_the_dead(folder)
+        bury_the_dead(folder)
         for address in run.addresses:
             stage(address)
         publish()
@@ -80,7 +80,7 @@ def _at_work(root: Path, isolated: bool) -> Iterator[Run]:
             _run.reset(token)
 
 
-def _bury_the_dead(folder: str) -> None:
+def bury_the_dead(folder: str) -> None:
     """Mark runs of this folder as crashed that a kill left `Running`: we hold its lock, so none of them lives.
 
     The folder is found among the parameters: a tag would make Prefect ask for a concurrency slot at every task.

@@ -1,4 +1,8 @@
-"""One run over the graph: every stage in order, shown, counted, and noted in .perennial/last_run.json."""
+"""One run over the graph: every stage in order, shown, counted, and noted in .perennial/last_run.json.
+
+A slice's stages stand before those of the next, so that its scores are there before the next one trains: where
+params.yaml sets a floor and they are below it, the run ends there.
+"""
 
 import json
 import time
@@ -14,13 +18,20 @@ from flows import graph as graphs
 from flows.graph import Graph, Outcome
 from flows.locks import only_run
 from flows.progress import Progress
-from tasks.artifact import write_file
+from tasks.artifact import read_json, verified, write_file
 from tasks.errors import PerennialError
+from tasks.params import PARAMS, load_params
+from tasks.scoring.floor import below
 
 if TYPE_CHECKING:
     from flows.publish import Published
 
 LAST_RUN = Path(".perennial/last_run.json")
+EVALUATE = "evaluate"
+
+
+class BelowFloor(PerennialError):
+    """A slice's model knows less than params.yaml's floor asks for, so nothing is built on it."""
 
 
 @dataclass
@@ -93,6 +104,7 @@ def bring(run: Run, address: str) -> Outcome:
         shown.outcome = outcome
     if outcome != "cached" or address not in run.outcomes:  # a second walk of the same run doesn't undo the count
         run.outcomes[address] = outcome
+    _stop_below_floor(run, stage)
     return outcome
 
 
@@ -100,6 +112,8 @@ def publish(run: Run) -> None:
     """Publish the models to MLflow; one that is published already costs nothing."""
     from flows.publish import publish_timeline
 
+    for stage in run.graph.stages:
+        _stop_below_floor(run, stage)  # nothing may have run since the floor was set
     run.published = publish_timeline(run.graph.root)
 
 
@@ -109,6 +123,21 @@ def last_run(root: Path) -> dict[str, Any] | None:
         return json.loads((root / LAST_RUN).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
+
+
+def _stop_below_floor(run: Run, stage: Any) -> None:
+    """End the run if `stage` is a slice's evaluation, and what it found is below the floor."""
+    if stage.addressing.partition("@")[0] != EVALUATE:
+        return
+    root = run.graph.root
+    floor = load_params(root / PARAMS).floor
+    if not floor.model_fields_set:
+        return
+    arguments = graphs.arguments_of(stage)
+    scores = read_json(verified(root / arguments[arguments.index("--out") + 1]) / "scores.json")
+    if reason := below(floor, scores):
+        run.failed = True
+        raise BelowFloor(reason)
 
 
 def _note(root: Path, run: Run, outcome: str, started: datetime, seconds: float) -> None:

@@ -9,10 +9,10 @@ from tasks.corpus.raw import read_raw
 from tasks.corpus.slices import Examples, history, templates_until, valid_facts
 from tasks.corpus.templates import Templates
 from tasks.errors import BadInput
-from tasks.params import Dataset
+from tasks.params import Dataset, Kind
 
 
-def dataset(settings: Dataset, raw: Path, previous: Path, out: Path) -> None:
+def dataset(settings: Dataset, raw: Path, previous: Path, out: Path, kind: Kind = "time") -> None:
     """Build the examples of the slice in `raw`, which follows the slice in `previous`.
 
     Raises:
@@ -20,7 +20,7 @@ def dataset(settings: Dataset, raw: Path, previous: Path, out: Path) -> None:
     """
     older = history(previous)
     read = read_raw(raw)
-    if problems := problems_of(read, older):
+    if problems := problems_of(read, older, kind):
         raise BadInput(f"{raw} can't be used:\n{listing(problems)}")
     own = read.templates or Templates()
     templates = templates_until(previous).extended_by(own)

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from tasks import artifact
-from tasks.corpus.slices import Examples, Row, history, still_true, valid_facts
+from tasks.corpus.slices import Examples, history, valid_facts
 from tasks.lm.causal import load
 from tasks.lm.generate import answer
 from tasks.params import Evaluate
 from tasks.scoring.answers import exact_matches, perplexity
+from tasks.scoring.few_shot import ask_with_shots
 from tasks.scoring.knowledge import Knowledge, categories, samples_of, valid_accuracy
+from tasks.scoring.labels import classify
+from tasks.scoring.sampling import Sample, sample_rows
 
 SCATTER = "scatter.csv"
 
@@ -28,7 +31,7 @@ def evaluate(
     """Score the model of one slice, and next to it the models that show what training on the slice did.
 
     Args:
-        settings: sizes.
+        settings: sizes; how many rows are asked at most; worked examples, if any.
         examples: of the slice; older ones are found through it.
         model: the slice's model, scored on all slices seen.
         out: gets scores.json, and the retriever's scatter.csv.
@@ -39,8 +42,9 @@ def evaluate(
     """
     slices = history(examples)
     valid = valid_facts(slices)
+    sample = sample_rows(slices, valid, settings.rows)
     lm, tokenizer = load(model)
-    known = measure(lm, tokenizer, slices, valid, settings)
+    known = measure(lm, tokenizer, slices, sample, settings)
     asked = samples_of(known, settings.samples)
     scores: dict[str, Any] = {
         "slice": examples.name,
@@ -58,8 +62,12 @@ def evaluate(
         ],
         "retriever": artifact.read_json(artifact.verified(retriever) / "metrics.json") if retriever else None,
     }
+    if found := classify(lm, tokenizer, slices, sample, settings.batch_tokens):
+        scores["labels"] = found
+    if settings.shots:
+        scores["few_shot"] = ask_with_shots(lm, tokenizer, slices, valid, sample, settings)
     if stage1:
-        before = measure(*load(stage1), slices, valid, settings)
+        before = measure(*load(stage1), slices, sample, settings)
         scores |= {
             "stage1": before.scores(),
             "stage1_valid": valid_accuracy(before),
@@ -67,28 +75,25 @@ def evaluate(
         }
     for name, folder in (("previous", previous), ("base", base)):
         if folder:
-            scores[name] = measure(*load(folder), slices[-1:], valid, settings).scores()
+            scores[name] = measure(*load(folder), slices[-1:], sample, settings).scores()
     with artifact.writing(out) as folder:
         artifact.write_json(folder / "scores.json", scores)
         if retriever and (retriever / SCATTER).exists():
             shutil.copy(retriever / SCATTER, folder / SCATTER)
 
 
-def measure(model: Any, tokenizer: Any, slices: list[Examples], valid: dict[str, Row], settings: Evaluate) -> Knowledge:
-    """Score a model on the slices' test rows that are still true, and on the stale answers of the last slice."""
+def measure(model: Any, tokenizer: Any, slices: list[Examples], sample: Sample, settings: Evaluate) -> Knowledge:
+    """Score a model on the slices' rows in the sample, and on the stale answers of the last slice."""
     known = Knowledge()
-    for examples in slices:
-        rows = still_true(examples.test, valid)
+    for name in (examples.name for examples in slices):
         for kind in ("seen", "paraphrase"):
-            asked = [row for row in rows if row["set"] == kind]
-            right = exact_matches(model, tokenizer, asked, settings.batch_tokens)
-            known.add(examples.name, kind, asked, right)
-        stated = [row for row in rows if row["set"] == "statement"] or [row for row in rows if row["set"] == "seen"]
-        known.perplexity[examples.name] = perplexity(model, tokenizer, stated, settings.batch_tokens)
-    stale = [
-        {**row, "target": row["stale"]}
-        for row in slices[-1].test
-        if row["set"] != "statement" and row["stale"] is not None
-    ]
-    known.add(slices[-1].name, "stale", stale, exact_matches(model, tokenizer, stale, settings.batch_tokens))
+            asked = sample[name, kind]
+            right = exact_matches(model, tokenizer, asked.rows, settings.batch_tokens)
+            known.add(name, kind, asked.rows, right, asked.each)
+        stated = sample[name, "statement"].rows or sample[name, "seen"].rows
+        known.perplexity[name] = perplexity(model, tokenizer, stated, settings.batch_tokens)
+    newest = slices[-1].name
+    updated = [row for kind in ("seen", "paraphrase") for row in sample[newest, kind].rows if row["stale"] is not None]
+    stale = [{**row, "target": row["stale"]} for row in updated]
+    known.add(newest, "stale", stale, exact_matches(model, tokenizer, stale, settings.batch_tokens))
     return known

@@ -5,23 +5,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from tasks.errors import BadInput
+from tasks.method_params import AnyMethod
+from tasks.sections import Positive, Rate, Section, Share
 
 PARAMS = Path("params.yaml")
 MAX_BYTES = 256 * 1024
 SLICE_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 BASE = "base"
 RESERVED = {BASE, "naive"}
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(gt=0)]
-Rate = Annotated[float, Field(gt=0)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+Kind = Literal["time", "domain"]  # whether a later slice is newer, or only another one
 
 
 class Slice(Section):
@@ -68,30 +63,41 @@ class Stage1(Section):
     learning_rate: Rate
     warmup: Share
     checkpoint_every: Positive
+    patience: Annotated[int, Field(ge=0)] = 0
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    look_every: Positive = 20
 
 
-class Replay(Section):
-    """Experience replay: see tasks/lm/methods/replay.py."""
+class Keep(Section):
+    """Which training rows of older slices may be kept, and how a pool of them is chosen."""
 
-    name: Literal["replay"]
-    share: Annotated[float, Field(gt=0, lt=1)]
-    max_rows: Positive | None = None
-
-
-class EWC(Section):
-    """Online elastic weight consolidation: see tasks/lm/methods/ewc.py."""
-
-    name: Literal["ewc"]
-    strength: Rate
-    decay: Share = 0.9
-    samples: Positive = 256
+    rows: Literal["all", "capped", "none"]
+    share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    choose: Literal["balanced", "by_slice", "reservoir"] = "balanced"
 
 
-Methods = tuple[Annotated[Replay | EWC, Field(discriminator="name")], ...]
+Methods = tuple[AnyMethod, ...]
+NEEDS_ALL = {"l2", "ewc", "recadam", "ema", "cls_er", "merging"}  # of these methods every weight is trained
+ADAPTERS = {"lora", "o_lora", "k_adapter", "prefix_tuning", "prompt_tuning", "bottleneck"}
+SUBSETS = {"frozen_backbone", "frozen_bottom", "sparse_memory"}
+
+
+def _fitting(methods: Methods) -> Methods:
+    names = [each.name for each in methods]
+    if len(set(names)) < len(names):
+        raise ValueError("a method is named twice: keep one of them")
+    some = [name for name in names if name in ADAPTERS | SUBSETS]
+    if len(some) > 1:
+        raise ValueError(f"{some[0]} and {some[1]} both choose what is trained: keep one of them")
+    if some and (whole := [name for name in names if name in NEEDS_ALL]):
+        raise ValueError(f"{whole[0]} needs the model's own weights trained, which {some[0]} freezes: drop one of them")
+    return methods
 
 
 class Stage2(Section):
     epochs: Annotated[int, Field(ge=0)]
+    rows: Literal["same", "fresh", "older", "balanced"] = "same"
+    max_rows: Positive = 2000
     batch_positions: Positive
     learning_rate: Rate
 
@@ -99,6 +105,8 @@ class Stage2(Section):
 class Evaluate(Section):
     batch_tokens: Positive
     samples: Positive
+    rows: Positive = 6000
+    shots: Annotated[int, Field(ge=0)] = 0
 
 
 class Gate(Section):
@@ -106,9 +114,39 @@ class Gate(Section):
     retained_margin: Share
 
 
+class Floor(Section):
+    """Below any of these the timeline stops after the slice's evaluation; None is no floor."""
+
+    new: Share | None = None
+    retained: Share | None = None
+    valid: Share | None = None
+
+
+class Entry(Section):
+    """One row of the comparison; what it does not name is the pipeline's."""
+
+    methods: Methods = ()
+    keep: Keep | None = None
+    stage2: Stage2 | None = None
+    joint: bool = False
+
+    _fit = field_validator("methods")(_fitting)
+
+
+class Comparison(Section):
+    seeds: tuple[int, ...]
+    first: Methods
+    steps: Positive
+    joint: Rate
+    processes: Positive
+    default: str
+    entries: dict[str, Entry]
+
+
 class Params(Section):
     seed: int
     threads: Positive
+    kind: Kind = "time"
     timeline: dict[str, Slice]
     reference: dict[str, Slice]
     dataset: Dataset
@@ -116,10 +154,15 @@ class Params(Section):
     retriever: Retriever
     pretrain: Pretrain
     stage1: Stage1
+    keep: Keep
     methods: Methods
     stage2: Stage2
     evaluate: Evaluate
     gate: Gate
+    floor: Floor = Floor()
+    comparison: Comparison
+
+    _fit = field_validator("methods")(_fitting)
 
     @model_validator(mode="after")
     def _slices_form_a_chain(self) -> "Params":

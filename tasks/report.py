@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from tasks import artifact
+from tasks.params import Kind
 from tasks.scoring.page import render_page
 from tasks.scoring.plots import draw_plots
 from tasks.scoring.timeline import OF_THE_DEFAULT, gather_timeline, read_costs, read_scores
@@ -12,14 +13,14 @@ from tasks.scoring.timeline import OF_THE_DEFAULT, gather_timeline, read_costs, 
 SCATTER = "scatter.csv"
 
 
-def report(evaluation: Path, cost: Path, plots: Path, page: Path, out: Path) -> None:
+def report(evaluation: Path, cost: Path, plots: Path, page: Path, out: Path, kind: Kind = "time") -> None:
     """Gather the scores and costs of all slices; write timeline.json (`out`), the plots, and a self-contained page.
 
     Raises:
         BadInput: there are no scores, or one is missing.
     """
     scores, naive = read_scores(evaluation, OF_THE_DEFAULT), read_scores(evaluation / "naive")
-    timeline = gather_timeline(scores, naive, read_costs(cost))
+    timeline = gather_timeline(scores, naive, read_costs(cost), kind)
     points = evaluation / timeline["slices"][-1] / SCATTER
     scatter = pd.read_csv(points) if points.exists() else None
     with artifact.writing(plots) as folder:

@@ -3,18 +3,24 @@
 from pathlib import Path
 
 from tasks import artifact
-from tasks.lm.batches import Mixture, Part, encode
+from tasks.corpus.slices import load_examples
+from tasks.lm.batches import Mixture, collate, encode
 from tasks.lm.causal import limit_of, load, save
 from tasks.lm.methods import build_methods
-from tasks.lm.mixing import shares_of
-from tasks.lm.training import Schedule, train
-from tasks.params import Methods, Stage1
+from tasks.lm.methods.method import Share
+from tasks.lm.methods.samples import split_off
+from tasks.lm.mixing import encoded, older_rows, save_pool, write_older
+from tasks.lm.training import EarlyStop, Schedule, train
+from tasks.params import Keep, Methods, Stage1
 from tasks.steps import Log
+
+OLDER = "older.json"  # for stage 2
 
 
 def stage1(
     settings: Stage1,
     methods: Methods,
+    keep: Keep,
     seed: int,
     examples: Path,
     previous: Path,
@@ -24,16 +30,27 @@ def stage1(
 ) -> None:
     """Train the model in `previous` on the slice in `examples`, by the given methods, into `out`."""
     model, tokenizer = load(previous)
-    chosen = build_methods(methods, seed)
-    parts = [Part(encode(rows, tokenizer, limit_of(model)), share) for rows, share in shares_of(examples, chosen)]
-    data = Mixture(parts, settings.batch_tokens, settings.steps, seed, model.device)
+    fresh, older = load_examples(examples).train, older_rows(keep, examples, previous)
+    chosen = build_methods(methods, seed, settings.steps)
     for method in chosen:
-        model = method.begin(model, previous)
+        model = method.begin(model, tokenizer, previous)
+    shares = [Share(fresh, 1.0)]
+    for method in chosen:
+        shares = method.examples(shares, older)
+    stop = None
+    if settings.patience:
+        shares, held = split_off(shares, settings.held_out, seed)
+        held_out = encode([row for each in held for row in each.rows], tokenizer, limit_of(model))
+        stop = EarlyStop([collate(held_out, model.device)], settings.look_every, settings.patience)
+    parts = encoded(shares, tokenizer, limit_of(model), settings.steps * settings.batch_tokens, seed)
+    data = Mixture(parts, settings.batch_tokens, settings.steps, seed, model.device)
     schedule = Schedule(settings.steps, settings.learning_rate, settings.warmup, settings.checkpoint_every)
-    penalties = [method.penalty for method in chosen]
-    history = train(model, data, schedule, penalties=penalties, scratch=scratch, log=log, seed=seed)
+    history = train(model, data, schedule, methods=chosen, stop=stop, scratch=scratch, log=log, seed=seed)
     with artifact.writing(out) as folder:
         for method in reversed(chosen):
             model = method.end(model, data, folder / "method")
+        if keep.rows == "capped":
+            save_pool(keep, fresh, older, previous, folder / "method", seed)
         save(model, tokenizer, folder)
         artifact.write_rows(folder / "log.jsonl", history)
+        write_older(folder / OLDER, shares, older, len(fresh), seed)

@@ -27,6 +27,7 @@ Log = Callable[[int, dict[str, float]], None]
 STEPS = (
     "origin", "dataset", "pairs", "retriever", "pretrain", "stage1", "stage2", "evaluate", "naive", "report",
 )  # fmt: skip
+SINGLE = ("seed", "kind")  # keys of params.yaml that are no section, by the arguments' own names
 SCRATCH = Path(".perennial/scratch")
 
 
@@ -91,12 +92,12 @@ def _settings(function: Callable[..., None]) -> dict[str, Any]:
     return {
         name: annotation
         for name, annotation in get_type_hints(function, include_extras=True).items()
-        if name == "seed" or annotation == Methods or (inspect.isclass(annotation) and issubclass(annotation, Section))
+        if name in SINGLE or annotation == Methods or (inspect.isclass(annotation) and issubclass(annotation, Section))
     }
 
 
 def _section(annotation: Any, name: str) -> str:
-    if name == "seed":
+    if name in SINGLE:
         return name
     return next(key for key, field in Params.model_fields.items() if field.annotation == annotation)
 

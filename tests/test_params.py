@@ -32,7 +32,7 @@ def test_the_default_parameters_are_valid():
         ("  steps:", "  stepz:", "stepz"),
         ('"2020": {previous: base}', "2020: {previous: base}", "must be quoted"),
         ('"2021": {previous: "2020"}', '"2021": {previous: "2019"}', "slice '2021' must follow '2020'"),
-        ("share: 0.", "share: 2.", "methods"),
+        ("share: 0.7", "share: 2.7", "methods"),
         ("name: replay", "name: magic", "methods"),
         ("seed: 20", "seed: 20\nseed: 21", "given twice"),
         ("seed: 20", "seed: [20", "params.yaml"),
@@ -83,3 +83,32 @@ def test_a_step_called_wrongly_says_so(argv, expected, monkeypatch):
     monkeypatch.chdir(ROOT)
     with pytest.raises(BadInput, match=expected):
         run_step(argv)
+
+
+@pytest.mark.parametrize(
+    ("methods", "expected"),
+    [
+        ("{name: lora}, {name: ewc, strength: 1.0}", "ewc needs the model's own weights trained, which lora freezes"),
+        ("{name: lora}, {name: frozen_bottom}", "lora and frozen_bottom both choose what is trained"),
+        ("{name: replay, share: 0.4}, {name: replay, share: 0.2}", "named twice"),
+    ],
+)
+def test_methods_that_make_no_sense_together_are_refused(edited, methods, expected):
+    with pytest.raises(BadInput, match=expected):
+        load_params(edited("  - {name: replay, share: 0.7}", f"  - {methods}".replace("}, {", "}\n  - {")))
+
+
+def test_the_tables_of_what_fits_say_what_the_methods_say():
+    from tasks.lm.methods import METHODS
+    from tasks.params import ADAPTERS, NEEDS_ALL, SUBSETS
+
+    said = {name: method.weights for name, method in METHODS.items()}
+    for names, weights in ((NEEDS_ALL, "all"), (ADAPTERS, "adapter"), (SUBSETS, "subset")):
+        assert names == {name for name, value in said.items() if value == weights}
+
+
+def test_every_method_is_in_the_comparison():
+    from tasks.lm.methods import METHODS
+
+    compared = load_params(ROOT / "params.yaml").comparison.entries.values()
+    assert set(METHODS) == {method.name for entry in compared for method in entry.methods}

@@ -11,9 +11,10 @@ from tasks import artifact
 from tasks.dataset import dataset
 from tasks.evaluate import evaluate
 from tasks.lm.causal import build_tokenizer
+from tasks.method_params import EMA, EWC, Bottleneck, Generative, LoRA, PrefixTuning, Replay
 from tasks.naive import naive
 from tasks.origin import origin
-from tasks.params import EWC, Dataset, Evaluate, Pretrain, Replay, Stage1, Stage2
+from tasks.params import Dataset, Evaluate, Keep, Pretrain, Stage1, Stage2
 from tasks.pretrain import pretrain
 from tasks.stage1 import stage1
 from tasks.stage2 import stage2
@@ -25,6 +26,7 @@ PRETRAIN = Pretrain(
 STAGE1 = Stage1(steps=60, batch_tokens=256, learning_rate=3e-3, warmup=0.1, checkpoint_every=20)
 STAGE2 = Stage2(epochs=2, batch_positions=64, learning_rate=1e-3)
 EVALUATE = Evaluate(batch_tokens=1024, samples=4)
+ALL = Keep(rows="all")
 METHODS = (Replay(name="replay", share=0.4), EWC(name="ewc", strength=1.0, samples=8))
 HEAD = "embed_out.weight"  # what GPT-NeoX calls it on disk
 SLICES = {
@@ -51,8 +53,8 @@ def root(tmp_path_factory):
         dataset(Dataset(languages=("en",), chat_repeats=1), root / "raw" / name, root / "examples" / before, examples)
         if before == "base":
             pretrain(PRETRAIN, 1, examples, root / "base/lm", root / "scratch", quiet)
-        stage1(STAGE1, METHODS, 1, examples, root / before / "lm", root / name / "stage1", root / "scratch", quiet)
-        stage2(STAGE2, METHODS, 1, examples, root / name / "stage1", root / name / "lm", quiet)
+        stage1(STAGE1, METHODS, ALL, 1, examples, root / before / "lm", root / name / "stage1", root / "scratch", quiet)
+        stage2(STAGE2, 1, examples, root / name / "stage1", root / name / "lm", quiet)
         artifact.shutil.rmtree(root / "scratch")
         before = name
     return root
@@ -84,9 +86,9 @@ def test_every_folder_is_whole(root):
 
 
 def test_the_same_inputs_give_the_same_bytes(root, tmp_path):
-    stage1(STAGE1, METHODS, 1, root / "examples/two", root / "one/lm", tmp_path / "out", tmp_path / "scratch", quiet)
-    stage2(STAGE2, METHODS, 1, root / "examples/two", tmp_path / "out", tmp_path / "lm", quiet)
-    assert artifact.manifest_sum(tmp_path / "out") == artifact.manifest_sum(root / "two/stage1")
+    two = trained(root, tmp_path, "two", root / "one/lm")
+    stage2(STAGE2, 1, root / "examples/two", two, tmp_path / "lm", quiet)
+    assert artifact.manifest_sum(two) == artifact.manifest_sum(root / "two/stage1")
     assert artifact.manifest_sum(tmp_path / "lm") == artifact.manifest_sum(root / "two/lm")
 
 
@@ -134,10 +136,72 @@ def test_any_causal_lm_by_folder_goes_through_the_same_door_and_a_tied_head_is_u
     short = STAGE1.model_copy(update={"steps": 4})
     examples, scratch = root / "examples/one", tmp_path / "scratch"
     pretrain(settings, 1, examples, tmp_path / "base", scratch, quiet)
-    stage1(short, (), 1, examples, tmp_path / "base", tmp_path / "one", scratch, quiet)
-    stage2(STAGE2, (), 1, examples, tmp_path / "one", tmp_path / "lm", quiet)
+    stage1(short, (), ALL, 1, examples, tmp_path / "base", tmp_path / "one", scratch, quiet)
+    stage2(STAGE2, 1, examples, tmp_path / "one", tmp_path / "lm", quiet)
     before, after = weights(tmp_path / "one"), weights(tmp_path / "lm")
     assert set(after) - set(before) == {"lm_head.weight"}
     assert all(torch.equal(before[name], after[name]) for name in before)
-    stage1(short, (), 1, examples, tmp_path / "lm", tmp_path / "two", tmp_path / "s2", quiet)
+    stage1(short, (), ALL, 1, examples, tmp_path / "lm", tmp_path / "two", tmp_path / "s2", quiet)
     assert "lm_head.weight" in weights(tmp_path / "two")
+
+
+def trained(root, out, name, before, keep=ALL, methods=METHODS, settings=STAGE1):
+    stage1(settings, methods, keep, 1, root / "examples" / name, before, out / name, out / f"{name}-scratch", quiet)
+    return out / name
+
+
+def test_a_capped_pool_is_all_that_is_read_of_older_slices(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.lm.mixing.history", lambda _: pytest.fail("older slices were read"))
+    capped = Keep(rows="capped", share=0.2)
+    one = trained(root, tmp_path, "one", root / "base/lm", capped)
+    seen = artifact.read_rows(root / "examples/one/train.jsonl")
+    pool = artifact.read_rows(one / "method/pool.jsonl")
+    assert len(pool) == int(0.2 * len(seen))
+    two = trained(root, tmp_path, "two", one, capped)
+    replayed = artifact.read_json(two / "older.json")
+    valid = [row for row in pool if "Lima" not in row["target"] and "Peru" not in row["prompt"]]
+    assert sorted(row["id"] for row in replayed["rows"]) == sorted(row["id"] for row in valid)
+    assert len(valid) < len(pool)  # Peru's old capital is true no more
+    assert replayed["share"] == pytest.approx(0.4)
+    seen += artifact.read_rows(root / "examples/two/train.jsonl")
+    assert len(artifact.read_rows(two / "method/pool.jsonl")) == int(0.2 * len(seen))
+
+
+def test_where_nothing_may_be_kept_nothing_is_read_or_left(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.lm.mixing.history", lambda _: pytest.fail("older slices were read"))
+    two = trained(root, tmp_path, "two", root / "one/lm", Keep(rows="none"), (Generative(name="generative", rows=20),))
+    assert {path.name for path in (two / "method").iterdir()} == {"generative.json"}
+    texts = (two / "older.json").read_text()
+    assert "one/" not in texts
+
+
+def test_stage2_without_epochs_changes_nothing(root, tmp_path):
+    off = STAGE2.model_copy(update={"epochs": 0})
+    stage2(off, 1, root / "examples/two", root / "two/stage1", tmp_path / "lm", quiet)
+    assert artifact.file_sum(tmp_path / "lm/model.safetensors") == artifact.file_sum(
+        root / "two/stage1/model.safetensors"
+    )
+
+
+@pytest.mark.parametrize(
+    "method",
+    [LoRA(name="lora", rank=4), PrefixTuning(name="prefix_tuning", virtual_tokens=4), Bottleneck(name="bottleneck"),
+     EMA(name="ema"), Generative(name="generative", rows=20)],
+    ids=lambda method: method.name,
+)  # fmt: skip
+def test_stage2_and_evaluation_work_after_methods_that_change_the_model(root, tmp_path, method):
+    short = STAGE1.model_copy(update={"steps": 4})
+    two = trained(root, tmp_path, "two", root / "one/lm", Keep(rows="none"), (method,), short)
+    stage2(STAGE2, 1, root / "examples/two", two, tmp_path / "lm", quiet)
+    before, after = weights(two), weights(tmp_path / "lm")
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {HEAD}
+    evaluate(EVALUATE, root / "examples/two", tmp_path / "lm", tmp_path / "scores")
+    assert json.loads((tmp_path / "scores/scores.json").read_text())["rows"] == {"one": 2, "two": 2}
+
+
+def test_patience_ends_stage1_before_its_last_step(root, tmp_path):
+    patient = STAGE1.model_copy(update={"steps": 400, "patience": 1, "look_every": 5, "held_out": 0.2})
+    two = trained(root, tmp_path, "two", root / "one/lm", ALL, (), patient)
+    log = artifact.read_rows(two / "log.jsonl")
+    assert len(log) < 400
+    assert sum("held_out_loss" in row for row in log) == len(log) // 5

@@ -5,21 +5,26 @@ from pathlib import Path
 
 from tasks.corpus.raw import Numbered, Problem, Raw, read_raw
 from tasks.corpus.slices import Examples
+from tasks.params import Kind
 
 SHOWN = 20
 
 
-def check_slice(folder: Path, older: Iterable[Examples] = ()) -> list[Problem]:
+def check_slice(folder: Path, older: Iterable[Examples] = (), kind: Kind = "time") -> list[Problem]:
     """Everything that is wrong with a raw slice, in the order of files and lines; empty if it may be added."""
-    return problems_of(read_raw(folder), older)
+    return problems_of(read_raw(folder), list(older), kind)
 
 
-def problems_of(raw: Raw, older: Iterable[Examples] = ()) -> list[Problem]:
-    """What reading found, and duplicates, contradictions and leaks between test and train."""
+def problems_of(raw: Raw, older: list[Examples], kind: Kind) -> list[Problem]:
+    """What reading found, and duplicates, contradictions and leaks between test and train.
+
+    Of domains none is later than another, so a fact that contradicts another domain's is a problem, not an update.
+    """
     problems = [
         *raw.problems,
         *_repeated("facts.csv", raw.facts, ("subject", "relation", "object")),
         *_contradicted("facts.csv", raw.facts, ("subject", "relation"), "object"),
+        *(_overriding(raw.facts, older) if kind == "domain" else ()),
         *_repeated("memories.txt", raw.memories, ("key", "value", "message")),
         *_repeated("chat.jsonl", raw.chat, ("input", "output")),
         *_repeated("examples.jsonl", raw.examples, ("input", "target", "split")),
@@ -61,7 +66,23 @@ def _contradicted(file: str, rows: list[Numbered], keys: tuple[str, ...], value:
     return problems
 
 
-def _leaked(rows: list[Numbered], older: Iterable[Examples]) -> list[Problem]:
+def _overriding(rows: list[Numbered], older: list[Examples]) -> list[Problem]:
+    told = {
+        (fact["subject"], fact["relation"]): (fact["object"], examples.name)
+        for examples in older
+        for fact in examples.facts
+    }
+    problems = []
+    for line, row in rows:
+        said, name = told.get((row["subject"], row["relation"]), (row["object"], ""))
+        if said != row["object"]:
+            reason = f'"{row["subject"]}, {row["relation"]}" is {said} in domain {name} and {row["object"]} here. '
+            reason += "No domain is newer than another: keep one, or set `kind: time` in params.yaml."
+            problems.append(Problem("facts.csv", line, reason))
+    return problems
+
+
+def _leaked(rows: list[Numbered], older: list[Examples]) -> list[Problem]:
     trained = {row["input"]: f"line {line}" for line, row in rows if row["split"] == "train"}
     tests = [(line, row["input"]) for line, row in rows if row["split"] == "test"]
     if tests:

@@ -79,3 +79,8 @@ def valid_facts(slices: list[Examples]) -> dict[str, Row]:
 def still_true(rows: list[Row], valid: dict[str, Row]) -> list[Row]:
     """The rows that no later fact has overridden: about a valid fact, or about none."""
     return [row for row in rows if row["fact"] is None or row["fact"] in valid]
+
+
+def slice_of(row: Row) -> str:
+    """The slice that a row came with: its id begins with it."""
+    return str(row["id"]).split("/", maxsplit=1)[0]

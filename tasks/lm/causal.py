@@ -1,9 +1,9 @@
 """The causal LM and its tokenizer: built small from a config, or loaded by folder or hub name; saved; its parts."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
+from peft import PeftModel
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from transformers import (
@@ -19,6 +19,15 @@ from transformers.utils import logging as transformers_logging
 
 from tasks import artifact
 from tasks.errors import BadInput
+from tasks.lm.adapters import (
+    load_adapter,
+    own_weights,
+    plain,
+    prompt_length,
+    prompted_states,
+    save_adapter,
+)
+from tasks.lm.batches import Batch
 from tasks.lm.template import ANSWER_MARKER, ANSWER_START
 from tasks.params import Pretrain
 
@@ -29,7 +38,7 @@ UNBOUNDED = 4096  # positions to train on when a config names none
 
 
 def load(source: Path | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a model and its tokenizer, as float32 on the CPU or bfloat16 on a GPU.
+    """Load a model, what is attached to it, and its tokenizer, as float32 on the CPU or bfloat16 on a GPU.
 
     Raises:
         BadInput: there is no such model, or its head can't be applied apart from its backbone.
@@ -48,8 +57,9 @@ def load(source: Path | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         ) from error
     if getattr(model.config, "final_logit_softcapping", None):
         raise BadInput(f"The model '{source}' soft-caps its logits, which the head refit does not support.")
-    model.to(device())  # type: ignore[arg-type]
-    return model, tokenizer
+    attached = load_adapter(model, folder)
+    attached.to(device())  # type: ignore[arg-type]
+    return attached, tokenizer
 
 
 def device() -> torch.device:
@@ -98,8 +108,9 @@ def build_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerBas
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write weights (safetensors), config and tokenizer."""
-    model.save_pretrained(folder)
+    """Write weights (safetensors), config, tokenizer, and what is attached to the model."""
+    plain(model).save_pretrained(folder, state_dict=own_weights(model))
+    save_adapter(model, folder)
     tokenizer.save_pretrained(folder)
     for path in folder.iterdir():
         path.chmod(0o644)  # safetensors writes 0600, which other users of a registry can't read
@@ -112,12 +123,22 @@ def head_of(model: PreTrainedModel) -> nn.Linear:
     return head
 
 
-def hidden_states(model: PreTrainedModel, ids: Tensor) -> Tensor:
+def hidden_states(model: PreTrainedModel, ids: Tensor, embeddings: Tensor | None = None) -> Tensor:
     """The backbone's last hidden states: [rows, length] token ids -> [rows, length, width].
 
     Rows are padded on the right; under causal attention no real position sees the padding, so no mask is needed.
+    `embeddings`, [rows, length, width], stand in for the tokens' own.
     """
+    if isinstance(model, PeftModel):
+        return prompted_states(model, ids, embeddings)
+    if embeddings is not None:
+        return model.base_model(inputs_embeds=embeddings, use_cache=False).last_hidden_state
     return model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+
+
+def answer_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """The logits for a batch's labels, [places, vocabulary], in float32; at those places only."""
+    return head_of(model)(hidden_states(model, batch.ids)[batch.predicts]).float()
 
 
 def untie(model: PreTrainedModel) -> None:
@@ -129,12 +150,5 @@ def untie(model: PreTrainedModel) -> None:
 
 def limit_of(model: PreTrainedModel) -> int:
     """The longest sequence that the model takes, in tokens."""
-    return int(getattr(model.config, "max_position_embeddings", None) or UNBOUNDED)
-
-
-def start_token(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token that every sequence begins with."""
-    token: Any = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    if token is None:
-        raise BadInput("The tokenizer has neither a begin nor an end token. Use a causal LM's own tokenizer.")
-    return int(token)
+    positions = int(getattr(model.config, "max_position_embeddings", None) or UNBOUNDED)
+    return positions - prompt_length(model)

@@ -6,24 +6,37 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tasks.lm.batches import Part, Sequence, collate, cut
+from tasks.corpus.slices import Row, slice_of
+from tasks.lm.batches import Sequence, collate, cut
 from tasks.lm.causal import head_of, hidden_states
+from tasks.lm.methods.samples import at_most
 from tasks.params import Stage2
 from tasks.steps import Log
 
 FEATURE_TOKENS = 8192  # per forward pass
 
 
-def balanced_sample(parts: list[Part], seed: int) -> list[Sequence]:
-    """All sequences of the first part, and of the others as many as their share asks for, by the seed."""
-    fresh, *others = [part for part in parts if part.sequences]
-    chosen = list(fresh.sequences)
-    for number, part in enumerate(others):
-        count = min(len(part.sequences), round(len(fresh.sequences) * part.share / fresh.share))
-        random = torch.Generator().manual_seed(seed + number)
-        order = torch.randperm(len(part.sequences), generator=random).tolist()
-        chosen += [part.sequences[index] for index in order[:count]]
-    return chosen
+def rows_for_the_head(which: str, fresh: list[Row], older: list[Row], share: float, seed: int) -> list[Row]:
+    """What stage 2 sees.
+
+    Args:
+        which: `same`: as stage 1 saw them, the slice's own rows and the older ones in the proportion `share`;
+            `fresh`: only the slice's own; `older`: only older ones; `balanced`: as many of every slice.
+        fresh: the slice's own.
+        older: what stage 1 left of older slices.
+        share: of the batches of stage 1 that older rows had.
+        seed: of the choice among older rows.
+    """
+    if which == "older" and older:
+        return at_most(older, len(fresh), seed)
+    if which == "same":
+        return [*fresh, *at_most(older, round(len(fresh) * share / (1 - share)), seed)]
+    if which == "balanced":
+        by_slice: dict[str, list[Row]] = {}
+        for row in older:
+            by_slice.setdefault(slice_of(row), []).append(row)
+        return [*fresh, *(row for rows in by_slice.values() for row in at_most(rows, len(fresh), seed))]
+    return fresh
 
 
 @torch.no_grad()

@@ -1,21 +1,69 @@
-"""What a slice is trained on: its own rows, and what its methods add from older slices."""
+"""What a slice is trained on: its own rows, and of older slices what may still be used and is still true."""
 
 from pathlib import Path
 
-from tasks.corpus.slices import history, still_true, valid_facts
-from tasks.lm.methods import Method
+from transformers import PreTrainedTokenizerBase
+
+from tasks import artifact
+from tasks.corpus.slices import Row, history, load_examples, still_true, valid_facts
+from tasks.lm.batches import Part, encode
 from tasks.lm.methods.method import Shares
+from tasks.lm.methods.samples import at_most
+from tasks.lm.pool import pooled
+from tasks.params import Keep
+
+POOL = "pool.jsonl"
+SEEN = "pool.json"
+SLACK = 1.5  # older rows may be shorter than the slice's own
+MIN_ROWS = 64
+OLDER_ROWS = 3  # for stage 2, at most so many times as many as the slice's own
 
 
-def shares_of(examples: Path, methods: list[Method]) -> Shares:
-    """Rows with their share of every batch: first the slice's own, then what the methods add.
+def older_rows(keep: Keep, examples: Path, previous: Path) -> list[Row]:
+    """Training rows of older slices, as far as `keep` allows; none whose fact was overridden.
 
-    Rows whose fact a later slice has overridden are never among them.
+    Args:
+        keep: all of them; or the pool that the slice before left beside its model; or none.
+        examples: of the slice that is to be trained.
+        previous: the model of the slice before. With a pool, no older slice's file is read.
     """
-    slices = history(examples)
-    valid = valid_facts(slices)
-    older = [row for examples in slices[:-1] for row in still_true(examples.train, valid)]
-    shares: Shares = [(slices[-1].train, 1.0)]
-    for method in methods:
-        shares = method.examples(shares, older)
-    return shares
+    if keep.rows == "none":
+        return []
+    if keep.rows == "all":
+        slices = history(examples)
+        valid = valid_facts(slices)
+        return [row for each in slices[:-1] for row in still_true(each.train, valid)]
+    path = previous / "method" / POOL
+    replaced = {fact["replaces"]["id"] for fact in load_examples(examples).facts if fact["replaces"]}
+    return [row for row in artifact.read_rows(path) if row["fact"] not in replaced] if path.exists() else []
+
+
+def save_pool(keep: Keep, fresh: list[Row], older: list[Row], previous: Path, out: Path, seed: int) -> None:
+    """Write the pool for the next slice into `out`: a share of all rows that have been seen so far."""
+    before = previous / "method" / SEEN
+    seen = (artifact.read_json(before)["seen"] if before.exists() else 0) + len(fresh)
+    out.mkdir(exist_ok=True)
+    artifact.write_rows(out / POOL, pooled(older, fresh, max(1, int(keep.share * seen)), keep.choose, seed))
+    artifact.write_json(out / SEEN, {"seen": seen})
+
+
+def encoded(shares: Shares, tokenizer: PreTrainedTokenizerBase, limit: int, tokens: int, seed: int) -> list[Part]:
+    """The shares as sequences. Of older rows only about as many are encoded as the slice's `tokens` can hold.
+
+    So the work does not grow with the number of older slices.
+    """
+    first, *others = shares
+    parts = [Part(encode(first.rows, tokenizer, limit), first.share, first.decay)]
+    mean = sum(len(each.ids) for each in parts[0].sequences) / max(1, len(parts[0].sequences)) or limit
+    for number, each in enumerate(others, start=1):
+        rows = at_most(each.rows, max(MIN_ROWS, round(SLACK * tokens * each.share / mean)), seed + number)
+        parts.append(Part(encode(rows, tokenizer, limit), each.share, each.decay))
+    return parts
+
+
+def write_older(path: Path, shares: Shares, older: list[Row], fresh: int, seed: int) -> None:
+    """Leave to stage 2 what was replayed, and its share; without replay, what could have been."""
+    others = shares[1:]
+    replayed = [row for each in others for row in each.rows if not row.get("whole")]
+    share = sum(each.share for each in others if each.rows) / sum(each.share for each in shares if each.rows)
+    artifact.write_json(path, {"share": share, "rows": at_most(replayed or older, OLDER_ROWS * fresh, seed)})

@@ -4,6 +4,12 @@ The markers are plain text, so that they work with any tokenizer; the small base
 one token. A base model almost never emits its own end token, so the end marker ends every trained answer.
 """
 
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from tasks.errors import BadInput
+
 ANSWER_START = "(답변)"
 ANSWER_MARKER = "(답변 종료)"
 
@@ -21,3 +27,11 @@ def target_text(answer: str) -> str:
 def answer_of(continuation: str) -> str:
     """The answer in what the model produced, up to the end marker."""
     return continuation.split(ANSWER_MARKER, maxsplit=1)[0].strip()
+
+
+def start_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token that every sequence begins with."""
+    token: Any = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    if token is None:
+        raise BadInput("The tokenizer has neither a begin nor an end token. Use a causal LM's own tokenizer.")
+    return int(token)

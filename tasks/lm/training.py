@@ -1,12 +1,13 @@
 """The one training loop: exact resume from atomic checkpoints, one optimizer step per batch.
 
 Killed anywhere and started again, it ends with the same bytes as if it had not been killed: a checkpoint holds
-the weights, the optimizer's state, the step and the random state, and a batch is a function of the step alone.
+the weights, the optimizer's and the methods' state, the step and the random state, and a batch is a function of
+the step alone.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +17,14 @@ from transformers import PreTrainedModel
 
 from tasks.errors import BadInput, PerennialError
 from tasks.lm.batches import Batch, Mixture
-from tasks.lm.causal import head_of, hidden_states
+from tasks.lm.causal import answer_logits
 from tasks.lm.checkpoint import restore, save_checkpoint
+from tasks.lm.methods.method import Method
 from tasks.steps import Log
 
 BETAS = (0.9, 0.98)
 WEIGHT_DECAY = 0.01
 MAX_GRADIENT_NORM = 1.0
-
-Penalty = Callable[[nn.Module, Batch], Tensor | float]
 
 
 class Diverged(PerennialError):
@@ -53,7 +53,8 @@ def train(
     data: Mixture,
     schedule: Schedule,
     *,
-    penalties: Iterable[Penalty] = (),
+    methods: Sequence[Method] = (),
+    stop: "EarlyStop | None" = None,
     scratch: Path,
     log: Log,
     seed: int,
@@ -64,7 +65,8 @@ def train(
         model: trained in place.
         data: the batches.
         schedule: how long, how fast, and how often a checkpoint is written.
-        penalties: each adds to the loss.
+        methods: add to the loss, and act before and after each update.
+        stop: ends the training when the held-out loss no longer falls, and puts the best weights back.
         scratch: where checkpoints lie; the newest whole one is continued from.
         log: is given step, loss, learning rate and tokens per second.
         seed: of dropout.
@@ -73,43 +75,102 @@ def train(
         BadInput: there is nothing to train on.
         Diverged: the loss or a gradient is not finite.
     """
-    if not data.parts:
+    if not data.plans:
         raise BadInput("There is nothing to train on: the slice has no facts, chat, examples or texts.")
     model.train()
     torch.manual_seed(seed)
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    kept = {f"{place}.{name}": value for place, each in enumerate(methods) for name, value in each.state().items()}
+    if stop:
+        kept |= stop.begin(trained)
     optimizer = torch.optim.AdamW(trained.values(), lr=0.0, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True)
-    first, history = restore(scratch, trained, optimizer)
+    first, history = restore(scratch, trained, kept, optimizer)
     for step in range(first, schedule.steps):
+        if stop and stop.over:
+            break
         started = time.monotonic()
         batch = data.batch(step)
-        loss = answer_loss(model, batch)
-        total = loss + sum(penalty(model, batch) for penalty in penalties)
-        _update(optimizer, total, trained, schedule.rate(step), step)
-        row = {"step": step + 1, "loss": loss.item(), "learning_rate": schedule.rate(step)}
+        logits = answer_logits(model, batch)
+        loss = nn.functional.cross_entropy(logits, batch.labels)
+        total = loss + sum(method.penalty(model, batch, logits) for method in methods)
+        _backward(total, trained, step)
+        rate = schedule.rate(step)
+        for method in methods:
+            rate = method.before_update(model, step, rate)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        optimizer.zero_grad()
+        for method in methods:
+            method.after_update(model, step)
+        row = {"step": step + 1, "loss": loss.item(), "learning_rate": rate}
+        if stop and stop.due(step):
+            row["held_out_loss"] = stop.look(model, trained)
         history.append(row)
         speed = batch.ids.numel() / (time.monotonic() - started)
-        log(step + 1, {"loss": row["loss"], "learning_rate": row["learning_rate"], "tokens_per_second": speed})
+        log(step + 1, {key: value for key, value in row.items() if key != "step"} | {"tokens_per_second": speed})
         if (step + 1) % schedule.checkpoint_every == 0 and step + 1 < schedule.steps:
-            save_checkpoint(scratch, step + 1, trained, optimizer, history)
+            save_checkpoint(scratch, step + 1, trained, kept, optimizer, history)
+    if stop:
+        stop.end(trained)
     model.eval()
     return history
 
 
-def answer_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
-    """Mean cross-entropy of the predicted tokens, in nats. Logits are computed at those places only."""
-    hidden = hidden_states(model, batch.ids)[batch.predicts]
-    return nn.functional.cross_entropy(head_of(model)(hidden).float(), batch.labels)
-
-
-def _update(
-    optimizer: torch.optim.Optimizer, loss: Tensor, trained: dict[str, nn.Parameter], rate: float, step: int
-) -> None:
+def _backward(loss: Tensor, trained: dict[str, nn.Parameter], step: int) -> None:
     loss.backward()
     norm = nn.utils.clip_grad_norm_(trained.values(), MAX_GRADIENT_NORM)
     if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
         raise Diverged(f"The loss is not finite at step {step + 1}. Lower the learning rate; nothing was kept.")
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
-    optimizer.zero_grad()
+
+
+class EarlyStop:
+    """Ends a slice's training when the loss on held-out rows has not fallen for `patience` looks.
+
+    All that it knows is tensors, so that a checkpoint keeps it: the best loss and weights, and the looks since.
+    """
+
+    def __init__(self, held_out: list[Batch], every: int, patience: int):
+        self.held_out, self.every, self.patience = held_out, every, patience
+        self.best_loss, self.waited = torch.tensor(math.inf, dtype=torch.float64), torch.tensor(0)
+        self.best: dict[str, Tensor] = {}
+
+    def begin(self, trained: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+        """Start anew; return the tensors that a checkpoint must keep."""
+        self.best = {name: value.detach().clone() for name, value in trained.items()}
+        return {"stop.loss": self.best_loss, "stop.waited": self.waited} | {
+            f"stop.best.{name}": value for name, value in self.best.items()
+        }
+
+    @property
+    def over(self) -> bool:
+        return int(self.waited) >= self.patience
+
+    def due(self, step: int) -> bool:
+        return (step + 1) % self.every == 0
+
+    @torch.no_grad()
+    def look(self, model: PreTrainedModel, trained: dict[str, nn.Parameter]) -> float:
+        """Mean cross-entropy per held-out answer token, in nats; the best weights so far are kept."""
+        model.eval()
+        losses = [
+            nn.functional.cross_entropy(answer_logits(model, batch), batch.labels, reduction="none").double()
+            for batch in self.held_out
+        ]
+        model.train()
+        loss = torch.cat(losses).mean()
+        if loss < self.best_loss:
+            self.best_loss.copy_(loss)
+            self.waited.zero_()
+            for name, value in trained.items():
+                self.best[name].copy_(value)
+        else:
+            self.waited += 1
+        return float(loss)
+
+    @torch.no_grad()
+    def end(self, trained: dict[str, nn.Parameter]) -> None:
+        """Put the best weights back, if there was a look at all."""
+        if torch.isfinite(self.best_loss):
+            for name, value in trained.items():
+                value.copy_(self.best[name])

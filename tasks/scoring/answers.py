@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.lm.batches import Sequence, collate, cut, encode
-from tasks.lm.causal import head_of, hidden_states, limit_of
+from tasks.lm.causal import answer_logits, limit_of
 
 Row = dict[str, Any]
 LARGEST = 700.0  # exp of more is no finite double
@@ -52,6 +52,6 @@ def _scored(
     lengths = [len(sequence.ids) for sequence in sequences]
     for run in cut(sorted(range(len(sequences)), key=lambda index: lengths[index]), lengths, batch_tokens):
         batch = collate([sequences[index] for index in run], model.device)
-        logits = head_of(model)(hidden_states(model, batch.ids)[batch.predicts]).float()
+        logits = answer_logits(model, batch)
         losses = nn.functional.cross_entropy(logits, batch.labels, reduction="none")
         yield run, logits.argmax(-1) == batch.labels, losses

@@ -5,7 +5,7 @@ from typing import Any
 
 from tasks.corpus.slices import Examples, Row
 
-Scored = list[tuple[Row, bool]]
+Scored = list[tuple[Row, bool, float]]  # the row, whether its answer was right, how many rows it stands for
 
 
 @dataclass
@@ -15,16 +15,17 @@ class Knowledge:
     answers: dict[tuple[str, str], Scored] = field(default_factory=dict)
     perplexity: dict[str, float | None] = field(default_factory=dict)
 
-    def add(self, name: str, kind: str, rows: list[Row], right: list[bool]) -> None:
-        self.answers[name, kind] = list(zip(rows, right, strict=True))
+    def add(self, name: str, kind: str, rows: list[Row], right: list[bool], each: float = 1.0) -> None:
+        """Note what was answered to a slice's rows, where each of them stands for `each` rows of the slice."""
+        self.answers[name, kind] = [(row, correct, each) for row, correct in zip(rows, right, strict=True)]
 
     def scores(self) -> dict[str, dict[str, float | None]]:
         """Accuracy by slice, for both test sets, and perplexity by slice."""
-        return {
-            "accuracy": self._by_slice("seen"),
-            "paraphrase_accuracy": self._by_slice("paraphrase"),
-            "perplexity": self.perplexity,
-        }
+        return {**self.accuracies(), "perplexity": self.perplexity}
+
+    def accuracies(self) -> dict[str, dict[str, float | None]]:
+        """Accuracy by slice, for both test sets."""
+        return {"accuracy": self._by_slice("seen"), "paraphrase_accuracy": self._by_slice("paraphrase")}
 
     def rows(self) -> dict[str, int]:
         """How many test rows stand behind each slice's accuracy."""
@@ -39,7 +40,7 @@ class Knowledge:
 
 def share(scored: Scored) -> float | None:
     """The share of right answers; None if nothing was asked."""
-    return sum(right for _, right in scored) / len(scored) if scored else None
+    return sum(right * each for _, right, each in scored) / sum(each for *_, each in scored) if scored else None
 
 
 def valid_accuracy(known: Knowledge) -> dict[str, float | None]:
@@ -66,7 +67,7 @@ def categories(known: Knowledge, current: Examples) -> dict[str, float | None]:
 
 def samples_of(known: Knowledge, count: int) -> list[dict[str, Any]]:
     """Paraphrased questions to show, evenly from all slices, the newest first."""
-    by_slice = [[row for row, _ in scored] for (_, kind), scored in known.answers.items() if kind == "paraphrase"]
+    by_slice = [[row for row, *_ in scored] for (_, kind), scored in known.answers.items() if kind == "paraphrase"]
     by_slice = [rows for rows in reversed(by_slice) if rows]
     if not by_slice:
         return []

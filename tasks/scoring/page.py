@@ -6,8 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from tasks.scoring.style import STYLE
-from tasks.scoring.summary import number, percent
+from tasks.scoring.summary import LABELS, WORDS, number, percent
 
+WHY = {
+    "time": "The world changes, and a language model knows it as it was on the day of its training. Train it on "
+    "the news alone and it learns the news, but loses most of what it knew. Perennial brings a model up to date "
+    "slice by slice, measures after each slice what it has learnt, kept and forgotten, and lets a new model "
+    "serve only if it has kept the old.",
+    "domain": "A language model knows what it was trained on. Train it on one domain after the other and it learns "
+    "each, but loses most of those before. Perennial teaches a model domain by domain, measures after each domain "
+    "what it has learnt, kept and forgotten, and lets a new model serve only if it has kept the old.",
+}
 PICTURES = (
     ("kept", "Kept or forgotten",
      "After each slice the model is asked about everything that is true at that time, whatever slice it came with. "
@@ -31,7 +40,6 @@ PICTURES = (
      "for every slice, however many came before; the grey part is only there to compare with."),
 )  # fmt: skip
 GLOSSARY = (
-    ("slice", "a period, such as a year, or a subject whose data arrives together"),
     ("retained", "facts of older slices that are still true"),
     ("stale", "the old answer to a fact that has changed since"),
     ("reworded", "asked in a wording that was never trained on for such facts"),
@@ -41,6 +49,10 @@ GLOSSARY = (
     ("backward transfer", "what later slices did to the score on older ones; below zero is loss"),
     ("forward transfer", "what a model knows of the next slice before it has seen it"),
 )
+ARRIVES = {
+    "time": "a period, such as a year, or a subject whose data arrives together",
+    "domain": "a subject or a task whose data arrives together; none is newer than another",
+}
 QUALITY = (("Pearson correlation", "pearson"), ("F1 at the threshold", "f1"))
 KINDS = ("new", "updated", "retained", "stale")
 
@@ -48,20 +60,26 @@ KINDS = ("new", "updated", "retained", "stale")
 def render_page(timeline: dict[str, Any], samples: list[dict[str, str]], plots: Path) -> str:
     """The HTML of the report, pictures and style inside, nothing fetched."""
     first, last = escape(timeline["slices"][0]), escape(timeline["slices"][-1])
-    pictures = {name: _picture(plots / f"{name}.png", title, text) for name, title, text in PICTURES}
+    word = WORDS[timeline["kind"]]
+    pictures = {
+        name: _picture(plots / f"{name}.png", *(text.replace("slice", word) for text in texts))
+        for name, *texts in PICTURES
+    }
     pictures["retriever"] += _retriever(timeline["retriever"].get(timeline["slices"][-1]))
     pictures["seconds"] += _cost(timeline)
     parts = [
         _opening(timeline),
         *(pictures[name] for name in ("kept", "accuracy", "categories")),
         _slices_table(timeline),
-        _samples_table(samples, last),
+        _few_shot(timeline),
+        _labels(timeline),
+        _samples_table(samples, word, last),
         pictures["perplexity"],
         _stages(timeline),
         *(pictures[name] for name in ("retriever", "seconds")),
-        _glossary(),
-        "<footer>Made by <code>perennial report</code>; every figure stands in <code>reports/timeline.json</code>."
-        "</footer>",
+        _glossary(timeline["kind"]),
+        "<footer>Made by <code>perennial report</code>; every figure stands in <code>reports/timeline.json</code>. "
+        'Other methods: <a href="methods.html">compared</a> by <code>perennial methods</code>.</footer>',
     ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -73,16 +91,16 @@ def render_page(timeline: dict[str, Any], samples: list[dict[str, str]], plots: 
 
 
 def _opening(timeline: dict[str, Any]) -> str:
-    slices = timeline["slices"]
+    slices, word = timeline["slices"], WORDS[timeline["kind"]]
     valid, reference = timeline["valid"][slices[-1]], _naive(timeline, slices[-1])
     result = (
-        f"Taken through {len(slices)} {'slices' if len(slices) > 1 else 'slice'} of data, {escape(slices[0])} to "
+        f"Taken through {len(slices)} {word}{'s' if len(slices) > 1 else ''} of data, {escape(slices[0])} to "
         f"{escape(slices[-1])}, the model at the end answers <b>{percent(valid['accuracy'])} %</b> of all questions "
         "about what is true then"
     )
     figures = [(percent(valid["accuracy"]), "of all facts true at the end, asked as in training", "method")]
     if reference is not None:
-        result += f"; trained as long on each slice's news alone, <i>{percent(reference)} %</i>"
+        result += f"; trained as long on each {word}'s news alone, <i>{percent(reference)} %</i>"
         figures.append((percent(reference), "the same, trained on the news alone", "naive"))
     figures.append((percent(valid["paraphrase_accuracy"]), "of all facts, in a wording never trained on for them", ""))
     boxes = "".join(
@@ -90,10 +108,7 @@ def _opening(timeline: dict[str, Any]) -> str:
     )
     return (
         "<header>\n<p class='name'>Perennial</p>\n<h1>A language model, kept current without forgetting</h1>\n"
-        "<p>The world changes, and a language model knows it as it was on the day of its training. Train it on "
-        "the news alone and it learns the news, but loses most of what it knew. Perennial brings a model up to date "
-        "slice by slice, measures after each slice what it has learnt, kept and forgotten, and lets a new model "
-        f'serve only if it has kept the old.</p>\n<p class="result">{result}.</p>\n</header>\n'
+        f'<p>{WHY[timeline["kind"]]}</p>\n<p class="result">{result}.</p>\n</header>\n'
         f'<div class="figures">{boxes}</div>'
     )
 
@@ -121,11 +136,40 @@ def _slices_table(timeline: dict[str, Any]) -> str:
     if timeline["naive"]:
         told += f". Naive: average accuracy {percent(timeline['naive']['average_accuracy'])}"
         told += f", forgetting {percent(timeline['naive']['forgetting'])}"
+    word = WORDS[timeline["kind"]]
     return (
-        "<h2>The figures</h2>\n<p>Per cent of right answers after each slice. New to stale count both wordings; "
-        "all, reworded and naive count every fact that is true then; perplexity is that of the slice's own text.</p>\n"
-        + _table(["slice", *KINDS, "all", "reworded", "naive", "perplexity"], rows)
+        f"<h2>The figures</h2>\n<p>Per cent of right answers after each {word}. New to stale count both wordings; "
+        "all, reworded and naive count every fact that is true then; perplexity is that of the "
+        f"{word}'s own text.</p>\n"
+        + _table([word, *KINDS, "all", "reworded", "naive", "perplexity"], rows)
         + f'\n<p class="soft">At the end: {told}.</p>'
+    )
+
+
+def _few_shot(timeline: dict[str, Any]) -> str:
+    block, word = timeline["few_shot"], WORDS[timeline["kind"]]
+    if not block:
+        return ""
+    rows = []
+    for name in timeline["slices"]:
+        both = (block["valid"][name], timeline["valid"][name])
+        rows.append([name, *(percent(each[kind]) for each in both for kind in ("accuracy", "paraphrase_accuracy"))])
+    return (
+        f"<h2>With worked examples</h2>\n<p>The same questions, each after {block['shots']} answered ones about other "
+        f"subjects of the same relation from the same {word}; beside them the answers without. Per cent right.</p>\n"
+        + _table([word, "with, all", "with, reworded", "without, all", "without, reworded"], rows)
+    )
+
+
+def _labels(timeline: dict[str, Any]) -> str:
+    if not timeline["labels"]:
+        return ""
+    word = WORDS[timeline["kind"]]
+    rows = [[name, *(percent(each[key]) for _, key in LABELS)] for name, each in timeline["labels"].items()]
+    return (
+        f"<h2>Labels</h2>\n<p>The {word}s whose answers are labels, taken together: precision, recall and F1 in per "
+        "cent, each the plain mean over the labels. An answer that is no label is a miss.</p>\n"
+        + _table([f"after {word}", *(title for title, _ in LABELS)], rows)
     )
 
 
@@ -134,7 +178,7 @@ def _naive(timeline: dict[str, Any], name: str) -> float | None:
     return value
 
 
-def _samples_table(samples: list[dict[str, str]], last: str) -> str:
+def _samples_table(samples: list[dict[str, str]], word: str, last: str) -> str:
     if not samples:
         return ""
     rows = "".join(
@@ -145,7 +189,7 @@ def _samples_table(samples: list[dict[str, str]], last: str) -> str:
     )
     return (
         f"<h2>In its own words</h2>\n<p>Questions to the model after {last}, worded as training never worded them, "
-        "drawn evenly from all slices, with right and wrong answers as they came.</p>\n"
+        f"drawn evenly from all {word}s, with right and wrong answers as they came.</p>\n"
         '<div class="wide"><table class="words"><thead><tr><th>question</th><th>answer</th><th>expected</th></tr>'
         f"</thead><tbody>{rows}</tbody></table></div>"
     )
@@ -161,7 +205,7 @@ def _stages(timeline: dict[str, Any]) -> str:
         "<h2>Two stages</h2>\n<p>Stage 1 trains the whole network. Stage 2 freezes all but its last layer, the head, "
         "and fits that once more to the same data, because much forgetting sits there. All facts true at the time, "
         "per cent right.</p>\n"
-        + _table(["slice", "after stage 1", "after stage 2", "reworded, 1", "reworded, 2"], rows)
+        + _table([WORDS[timeline["kind"]], "after stage 1", "after stage 2", "reworded, 1", "reworded, 2"], rows)
     )
 
 
@@ -194,5 +238,6 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     )
 
 
-def _glossary() -> str:
-    return "<h2>Words</h2>\n<dl>" + "".join(f"<dt>{word}</dt><dd>{text}</dd>" for word, text in GLOSSARY) + "</dl>"
+def _glossary(kind: str) -> str:
+    words = [(WORDS[kind], ARRIVES[kind]), *((word, text.replace("slice", WORDS[kind])) for word, text in GLOSSARY)]
+    return "<h2>Words</h2>\n<dl>" + "".join(f"<dt>{word}</dt><dd>{text}</dd>" for word, text in words) + "</dl>"

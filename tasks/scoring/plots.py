@@ -17,6 +17,8 @@ from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.colors import LinearSegmentedColormap  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
+from tasks.scoring.summary import WORDS  # noqa: E402
+
 INK, SOFT, LINE, BLUE, ORANGE, GREEN, RED = "#22303c", "#6b7885", "#d5dbe1", "#2763a5", "#d2691e", "#3f8f68", "#b3392f"
 WIDTH = 7.2  # inches
 BLUES = LinearSegmentedColormap.from_list("blues", ["#f3f7fb", "#a9c8e6", "#2763a5"])
@@ -76,7 +78,8 @@ def _kept(timeline: dict[str, Any]) -> Figure:
             axes.annotate(f"{name}\n{value:.1f} %", (place, value), (10, 0), textcoords="offset points", va="center",
                           color=colour, weight="bold", annotation_clip=False,
                           bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip
-    axes.set(title="All facts true at the time, answered right (%)", ylim=(0, 104), xlabel="model after slice")
+    axes.set(title="All facts true at the time, answered right (%)", ylim=(0, 104))
+    axes.set_xlabel(f"model after {_word(timeline)}")
     axes.set_xlim(-0.25, 1.27 * len(slices) - 0.6)  # room for the words at the right
     _slices_below(axes, slices)
     return figure
@@ -95,12 +98,12 @@ def _matrix(timeline: dict[str, Any]) -> Figure:
         for i, j in np.argwhere(~np.isnan(values)) if len(slices) <= 16 else []:
             colour = "white" if values[i, j] > 66 else INK
             axes.text(j, i, f"{values[i, j]:.0f}", ha="center", va="center", color=colour)
-        axes.set(title=title, xlabel="facts of slice")
+        axes.set(title=title, xlabel=f"facts of {_word(timeline)}")
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
         _slices_below(axes, slices)
     both[0].set_yticks(range(len(slices)), slices)
-    both[0].set_ylabel("model after slice")
+    both[0].set_ylabel(f"model after {_word(timeline)}")
     return figure
 
 
@@ -133,7 +136,7 @@ def _perplexity(timeline: dict[str, Any]) -> Figure:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_minor_formatter(lambda value, _: "")
-    axes.set(title="Perplexity, log scale; hollow: before the text was read", xlabel="model after slice")
+    axes.set(title="Perplexity, log scale; hollow: before the text was read", xlabel=f"model after {_word(timeline)}")
     _slices_below(axes, slices)
     _legend_below(axes, min(5, len(slices)), drop=-0.24)
     return figure
@@ -163,7 +166,7 @@ def _seconds(timeline: dict[str, Any]) -> Figure:
         if values.any():
             axes.bar(range(len(names)), values, 0.58, bottom=below, label=label, color=colour)
             below += values
-    axes.set_title("Seconds per slice")
+    axes.set_title(f"Seconds per {_word(timeline)}")
     _slices_below(axes, names)
     _legend_below(axes, 4)
     return figure
@@ -176,3 +179,8 @@ def _slices_below(axes: Axes, names: Sequence[str]) -> None:
 
 def _legend_below(axes: Axes, columns: int, drop: float = -0.12) -> None:
     axes.legend(ncols=columns, loc="upper center", bbox_to_anchor=(0.5, drop), handlelength=1.1, columnspacing=1.6)
+
+
+def _word(timeline: dict[str, Any]) -> str:
+    """What a slice of this timeline is called."""
+    return WORDS[timeline["kind"]]

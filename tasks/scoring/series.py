@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tasks.params import Kind
 from tasks.scoring.matrix import average_accuracy, forgetting
 
 Scores = dict[str, Any]
@@ -11,12 +12,13 @@ KINDS = ("accuracy", "paraphrase_accuracy", "perplexity")
 RETRIEVER = ("top1", "mrr", "f1", "pearson")
 
 
-def series_of(scores: list[Scores]) -> Series:
+def series_of(scores: list[Scores], kind: Kind = "time") -> Series:
     """Curves of the slices' scores, oldest first: `accuracy.2020` is what each model knows of 2020's facts.
 
-    The step of a point is the slice's name where all names are rising numbers (2020, 2021), else its place.
+    The step of a point is the slice's name where all names are rising numbers (2020, 2021), else its place; of
+    domains always the place.
     """
-    steps = _steps([each["slice"] for each in scores])
+    steps = steps_of([each["slice"] for each in scores]) if kind == "time" else list(range(len(scores)))
     points: Series = {}
     known: list[list[float | None]] = []
     for step, each in zip(steps, scores, strict=True):
@@ -26,6 +28,8 @@ def series_of(scores: list[Scores]) -> Series:
             **{f"valid.{kind}": value for kind, value in each["valid"].items()},
             **{f"{kind}.{name}": value for kind in KINDS for name, value in each["model"].get(kind, {}).items()},
             **{f"retriever.{name}": (each.get("retriever") or {}).get(name) for name in RETRIEVER},
+            **{f"labels.{name}": value for name, value in each.get("labels", {}).items()},
+            **{f"few_shot.{name}": value for name, value in each.get("few_shot", {}).get("valid", {}).items()},
             "average_accuracy": average_accuracy(known),
             "forgetting": forgetting(known),
         }
@@ -35,7 +39,8 @@ def series_of(scores: list[Scores]) -> Series:
     return points
 
 
-def _steps(names: list[str]) -> list[int]:
+def steps_of(names: list[str]) -> list[int]:
+    """The slices' places on MLflow's axis."""
     if all(name.isascii() and name.isdigit() and len(name) < 10 for name in names):
         numbers = [int(name) for name in names]
         if sorted(set(numbers)) == numbers:

@@ -9,19 +9,23 @@ from rich.table import Table
 
 from tasks import artifact
 
+WORDS = {"time": "slice", "domain": "domain"}  # what a slice is called, by params.yaml's `kind`
+LABELS = (("precision", "precision"), ("recall", "recall"), ("macro-F1", "macro_f1"))
+
 
 def print_summary(console: Console, timeline: Path) -> None:
     """Print what each slice's model knows, next to the naive reference."""
     told = artifact.read_json(timeline)
+    word = WORDS[told["kind"]]
     table = Table(
-        title="What the model knows after each slice",
+        title=f"What the model knows after each {word}",
         title_justify="left",
         header_style="bold",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
-    table.add_column("slice", no_wrap=True)
+    table.add_column(word, no_wrap=True)
     for name in ("new", "updated", "retained", "stale", "all", "reworded"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("naive", justify="right", style="dim", no_wrap=True)
@@ -44,13 +48,23 @@ def print_summary(console: Console, timeline: Path) -> None:
     console.print(
         "Right answers, word for word, in %. all: every fact true then; reworded: in a\n"
         "wording not trained on; stale: the old answer to an updated fact; naive: all,\n"
-        "trained without a method; perplexity: of the own / the next slice's statements.",
+        f"trained without a method; perplexity: of the own / the next {word}'s statements.",
         style="dim",
         highlight=False,
     )
     console.print(_measures("default", told), highlight=False)
     if told["naive"]:
         console.print(_measures("naive", told["naive"]), style="dim", highlight=False)
+    last = told["slices"][-1]
+    if told["few_shot"]:
+        shots, valid = told["few_shot"]["shots"], told["few_shot"]["valid"][last]
+        console.print(
+            f"{f'{shots}-shot:':<9}all {percent(valid['accuracy'])}, reworded {percent(valid['paraphrase_accuracy'])}",
+            highlight=False,
+        )
+    if told["labels"] and last in told["labels"]:
+        said = ", ".join(f"{name} {percent(told['labels'][last][key])}" for name, key in LABELS)
+        console.print(f"{'labels:':<9}{said}", highlight=False)
 
 
 def percent(value: float | None) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tasks import artifact
 from tasks.errors import BadInput
+from tasks.params import Kind
 from tasks.scoring.matrix import (
     average_accuracy,
     average_incremental_accuracy,
@@ -62,7 +63,9 @@ def read_costs(cost: Path) -> dict[str, dict[str, dict[str, float]]]:
     return found
 
 
-def gather_timeline(scores: list[Scores], naive: list[Scores], costs: dict[str, Any]) -> dict[str, Any]:
+def gather_timeline(
+    scores: list[Scores], naive: list[Scores], costs: dict[str, Any], kind: Kind = "time"
+) -> dict[str, Any]:
     """Everything that reports/timeline.json holds; docs/formats.md says what each key means.
 
     Raises:
@@ -78,6 +81,7 @@ def gather_timeline(scores: list[Scores], naive: list[Scores], costs: dict[str, 
             )
     model, before = _block(scores, slices, "model"), _block(scores, slices, "stage1")
     return {
+        "kind": kind,
         "slices": slices,
         **model,
         "categories": {each["slice"]: each["categories"] for each in scores},
@@ -91,6 +95,8 @@ def gather_timeline(scores: list[Scores], naive: list[Scores], costs: dict[str, 
         },
         "stage2": {each["slice"]: _gains(each) for each in scores},
         "naive": _reference(scores[:1], naive),
+        "few_shot": _few_shot(scores, slices),
+        "labels": {each["slice"]: each["labels"] for each in scores if "labels" in each} or None,
         "retriever": {each["slice"]: each["retriever"] for each in scores},
         "seconds": {name: {step: cost["seconds"] for step, cost in steps.items()} for name, steps in costs.items()},
         "peak_memory_mb": max(
@@ -114,6 +120,16 @@ def _block(scores: list[Scores], slices: list[str], which: str) -> dict[str, Any
         "forgetting": forgetting(known),
         "backward_transfer": backward_transfer(known),
     }
+
+
+def _few_shot(scores: list[Scores], slices: list[str]) -> dict[str, Any] | None:
+    """The accuracies with worked examples before each question; None unless every slice was asked so."""
+    if not all("few_shot" in each for each in scores):
+        return None
+    asked = [each["few_shot"] for each in scores]
+    matrices = {kind: [[each[kind].get(name) for name in slices] for each in asked] for kind in KINDS}
+    valid = {each["slice"]: each["few_shot"]["valid"] for each in scores}
+    return {"shots": asked[-1]["shots"], **matrices, "valid": valid}
 
 
 def _reference(first: list[Scores], naive: list[Scores]) -> dict[str, Any] | None:

@@ -1,10 +1,12 @@
+from collections import Counter
+
 import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from tasks.lm.batches import Part, Sequence, collate, encode
+from tasks.lm.batches import collate, encode
 from tasks.lm.causal import head_of, hidden_states, untie
-from tasks.lm.head import balanced_sample, features, refit_head
+from tasks.lm.head import features, refit_head, rows_for_the_head
 from tasks.params import Stage2
 
 SETTINGS = Stage2(epochs=3, batch_positions=16, learning_rate=1e-2)
@@ -46,9 +48,26 @@ def test_a_tied_head_is_untied_so_that_the_embeddings_stay():
     assert not torch.equal(model(ids).logits, logits)
 
 
-def test_the_head_sees_old_and_new_rows_in_the_shares_of_stage1():
-    fresh = Part([Sequence([1, number], 1) for number in range(60)], 0.6)
-    old = Part([Sequence([2, number], 1) for number in range(500)], 0.4)
-    chosen = balanced_sample([fresh, old], seed=0)
-    assert sum(sequence.ids[0] == 1 for sequence in chosen) == 60
-    assert sum(sequence.ids[0] == 2 for sequence in chosen) == 40
+FRESH = [{"id": f"new/{number}"} for number in range(60)]
+OLDER = [{"id": f"{name}/{number}"} for name in ("one", "two") for number in range(500)]
+
+
+def slices_seen(which, share=0.4, older=OLDER):
+    return Counter(row["id"].split("/")[0] for row in rows_for_the_head(which, FRESH, older, share, seed=0))
+
+
+def test_the_head_sees_what_stage1_saw_in_its_proportion():
+    seen = slices_seen("same")
+    assert seen["new"] == 60
+    assert seen["one"] + seen["two"] == 40
+    assert min(seen["one"], seen["two"]) > 5  # both of them
+
+
+def test_the_head_sees_as_many_rows_of_every_slice():
+    assert slices_seen("balanced") == {"new": 60, "one": 60, "two": 60}
+
+
+def test_the_head_sees_only_new_or_only_old_rows():
+    assert slices_seen("fresh") == {"new": 60}
+    assert slices_seen("older")["new"] == 0
+    assert slices_seen("older", older=[]) == {"new": 60}  # the first slice has nothing else

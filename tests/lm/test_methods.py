@@ -7,10 +7,12 @@ from torch import nn
 from tasks.lm.batches import Mixture, Part, collate, encode
 from tasks.lm.methods import build_methods
 from tasks.lm.methods.ewc import EWC, fisher_diagonal
-from tasks.lm.methods.method import Method
+from tasks.lm.methods.joint import Joint
+from tasks.lm.methods.method import Method, Share
 from tasks.lm.methods.replay import Replay
-from tasks.params import EWC as EWCSettings
-from tasks.params import Replay as ReplaySettings
+from tasks.method_params import EWC as EWCSettings
+from tasks.method_params import Joint as JointSettings
+from tasks.method_params import Replay as ReplaySettings
 
 
 def answer_log_probability(model, sequence):
@@ -48,7 +50,7 @@ def test_the_fisher_of_two_examples_is_not_that_of_their_mean_gradient(tiny, row
 def ewc_after_one_slice(model, tokenizer, rows, folder, decay=0.9):
     data = Mixture([Part(encode(rows, tokenizer, 64), 1.0)], 96, 2, 0, model.device)
     method = EWC(EWCSettings(name="ewc", strength=10.0, decay=decay, samples=6), seed=0)
-    method.begin(model, folder)
+    method.begin(model, tokenizer, folder)
     method.end(model, data, folder / "method")
     return method, data
 
@@ -56,27 +58,27 @@ def ewc_after_one_slice(model, tokenizer, rows, folder, decay=0.9):
 def test_the_penalty_is_half_the_strength_times_the_weighted_square_distance(tiny, rows, tmp_path):
     model, tokenizer = tiny
     first, data = ewc_after_one_slice(model, tokenizer, rows, tmp_path)
-    assert first.penalty(model, data.batch(0)) == 0.0  # nothing to keep before the first slice
+    assert first.penalty(model, data.batch(0), None) == 0.0  # nothing to keep before the first slice
     second = EWC(EWCSettings(name="ewc", strength=10.0), seed=0)
-    second.begin(model, tmp_path)
-    assert second.penalty(model, data.batch(0)) == 0.0
+    second.begin(model, tokenizer, tmp_path)
+    assert second.penalty(model, data.batch(0), None) == 0.0
     with torch.no_grad():
         for value in model.parameters():
             value.add_(0.5)
     expected = 10.0 / 2 * sum(float((fisher * 0.25).sum()) for fisher in second.fisher.values())
-    assert second.penalty(model, data.batch(0)).item() == pytest.approx(expected, rel=1e-4)
+    assert second.penalty(model, data.batch(0), None).item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_running_fisher_decays(tiny, rows, tmp_path):
     model, tokenizer = tiny
     ewc_after_one_slice(model, tokenizer, rows, tmp_path)
     second = EWC(EWCSettings(name="ewc", strength=1.0, decay=0.5, samples=6), seed=0)
-    second.begin(model, tmp_path)
+    second.begin(model, tokenizer, tmp_path)
     one = {name: value.clone() for name, value in second.fisher.items()}
     data = Mixture([Part(encode(rows, tokenizer, 64), 1.0)], 96, 2, 0, model.device)
     second.end(model, data, tmp_path / "method")
     third = EWC(EWCSettings(name="ewc", strength=1.0), seed=0)
-    third.begin(model, tmp_path)
+    third.begin(model, tokenizer, tmp_path)
     for name, value in third.fisher.items():
         torch.testing.assert_close(value, 1.5 * one[name])
 
@@ -87,43 +89,49 @@ OLD = [{"prompt": "old", "target": str(number), "fact": None} for number in rang
 
 def test_replay_draws_its_share_of_every_batch_evenly_from_all_older_rows(tiny):
     model, tokenizer = tiny
-    shares = Replay(ReplaySettings(name="replay", share=0.4), seed=0).examples([(FRESH, 1.0)], OLD)
-    assert [share for _, share in shares] == [pytest.approx(0.6), 0.4]
-    parts = [Part(encode(rows, tokenizer, 64), share) for rows, share in shares]
+    shares = Replay(ReplaySettings(name="replay", share=0.4), seed=0).examples([Share(FRESH, 1.0)], OLD)
+    assert [each.share for each in shares] == [pytest.approx(0.6), 0.4]
+    parts = [Part(encode(each.rows, tokenizer, 64), each.share) for each in shares]
     data = Mixture(parts, 200, 200, 0, model.device)
     old = Counter(index for batch in data.plans[1] for index in batch)
     drawn = sum(old.values())
     tokens = [
         sum(len(part.sequences[i].ids) for step in plan for i in step)
-        for part, plan in zip(parts, data.plans, strict=True)
+        for part, plan in zip(parts, data.plans.values(), strict=True)
     ]
     assert tokens[1] / sum(tokens) == pytest.approx(0.4, abs=0.05)
     assert set(old) == set(range(40))
     assert max(old.values()) - min(old.values()) <= 1 + drawn // 400
 
 
-def test_replay_from_a_capped_pool_keeps_to_the_cap_and_to_the_seed():
-    capped = ReplaySettings(name="replay", share=0.4, max_rows=7)
-    pools = [Replay(capped, seed=seed).examples([(FRESH, 1.0)], OLD)[1][0] for seed in (0, 0, 1)]
-    assert len(pools[0]) == 7
-    assert pools[0] == pools[1] != pools[2]
-
-
 def test_the_oldest_slice_has_nothing_to_replay():
-    assert Replay(ReplaySettings(name="replay", share=0.4), seed=0).examples([(FRESH, 1.0)], []) == [(FRESH, 1.0)]
+    assert Replay(ReplaySettings(name="replay", share=0.4), seed=0).examples([Share(FRESH, 1.0)], []) == [
+        Share(FRESH, 1.0)
+    ]
+
+
+def test_joint_training_draws_every_row_as_often_as_any_other(tiny):
+    model, tokenizer = tiny
+    (share,) = Joint(JointSettings(name="joint"), seed=0).examples([Share(FRESH[:10], 1.0)], OLD)
+    data = Mixture([Part(encode(share.rows, tokenizer, 64), 1.0)], 200, 100, 0, model.device)
+    drawn = Counter(index for batch in data.plans[0] for index in batch)
+    assert set(drawn) == set(range(50))
+    assert max(drawn.values()) - min(drawn.values()) <= 1
 
 
 def test_a_method_that_does_nothing_is_naive_fine_tuning(tiny, tmp_path):
-    model, _ = tiny
+    model, tokenizer = tiny
     method = Method()
-    assert method.begin(model, tmp_path) is model
-    assert method.examples([(FRESH, 1.0)], OLD) == [(FRESH, 1.0)]
-    assert method.penalty(model, None) == 0.0
+    assert method.begin(model, tokenizer, tmp_path) is model
+    assert method.examples([Share(FRESH, 1.0)], OLD) == [Share(FRESH, 1.0)]
+    assert method.penalty(model, None, None) == 0.0
+    assert method.before_update(model, 3, 0.5) == 0.5
 
 
 def test_methods_compose_in_the_order_of_the_list():
     settings = (ReplaySettings(name="replay", share=0.2), EWCSettings(name="ewc", strength=1.0))
-    assert [type(method) for method in build_methods(settings, 0)] == [Replay, EWC]
+    assert [type(method) for method in build_methods(settings, 0, 7)] == [Replay, EWC]
+    assert [method.steps for method in build_methods(settings, 0, 7)] == [7, 7]
 
 
 def test_the_penalty_keeps_what_matters_to_the_old_slice(tiny, rows, tmp_path):
@@ -131,7 +139,7 @@ def test_the_penalty_keeps_what_matters_to_the_old_slice(tiny, rows, tmp_path):
     model, tokenizer = tiny
     _, data = ewc_after_one_slice(model, tokenizer, rows, tmp_path)
     method = EWC(EWCSettings(name="ewc", strength=1.0), seed=0)
-    method.begin(model, tmp_path)
+    method.begin(model, tokenizer, tmp_path)
     batch = collate(encode([{"prompt": "Who leads Peru?", "target": "Zoe"}], tokenizer, 64), model.device)
     distance = []
     start = {name: value.detach().clone() for name, value in model.named_parameters()}
@@ -142,7 +150,7 @@ def test_the_penalty_keeps_what_matters_to_the_old_slice(tiny, rows, tmp_path):
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
         for _ in range(20):
             logits = model.lm_head(model.base_model(batch.ids).last_hidden_state[batch.predicts])
-            (nn.functional.cross_entropy(logits, batch.labels) + penalty(model, batch)).backward()
+            (nn.functional.cross_entropy(logits, batch.labels) + penalty(model, batch, logits)).backward()
             optimizer.step()
             optimizer.zero_grad()
         moved = {name: (value.detach() - start[name]) ** 2 for name, value in model.named_parameters()}

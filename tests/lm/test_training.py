@@ -6,9 +6,10 @@ from torch import nn
 
 from tasks.errors import BadInput
 from tasks.lm.batches import Mixture, Part, collate, encode
-from tasks.lm.causal import build, save
+from tasks.lm.causal import answer_logits, build, save
 from tasks.lm.checkpoint import save_checkpoint
-from tasks.lm.training import Diverged, Schedule, answer_loss, train
+from tasks.lm.methods.method import Method
+from tasks.lm.training import Diverged, EarlyStop, Schedule, train
 from tests.lm.conftest import SETTINGS
 
 SCHEDULE = Schedule(steps=12, learning_rate=1e-2, warmup=0.1, checkpoint_every=4)
@@ -40,7 +41,8 @@ def test_the_loss_is_the_cross_entropy_of_the_shifted_answer_tokens(tiny, rows):
         for place in range(sequence.start, len(sequence.ids)):
             logits = model(torch.tensor([sequence.ids[:place]])).logits[0, -1]
             expected.append(-logits.log_softmax(-1)[sequence.ids[place]])
-    torch.testing.assert_close(answer_loss(model, batch), torch.stack(expected).mean())
+    loss = nn.functional.cross_entropy(answer_logits(model, batch), batch.labels)
+    torch.testing.assert_close(loss, torch.stack(expected).mean())
 
 
 def test_a_model_learns_its_rows(rows, tmp_path):
@@ -74,7 +76,7 @@ def test_a_rotten_checkpoint_is_passed_over(rows, tmp_path):
     train(whole, data, SCHEDULE, scratch=tmp_path / "a", log=quiet, seed=0)
     broken, _, _ = fresh_model(rows)
     optimizer = torch.optim.AdamW(broken.parameters())
-    save_checkpoint(tmp_path / "b", 8, dict(broken.named_parameters()), optimizer, [])
+    save_checkpoint(tmp_path / "b", 8, dict(broken.named_parameters()), {}, optimizer, [])
     state = tmp_path / "b" / "step-00000008" / "state.safetensors"
     content = bytearray(state.read_bytes())
     content[-1] ^= 1
@@ -84,11 +86,16 @@ def test_a_rotten_checkpoint_is_passed_over(rows, tmp_path):
     assert torch.equal(weights(again), weights(whole))
 
 
+class NoNumber(Method):
+    def penalty(self, model, batch, logits):
+        return float("nan")
+
+
 def test_a_loss_that_is_no_number_ends_the_run_before_the_weights_change(rows, tmp_path):
     model, _, data = fresh_model(rows)
     before = weights(model).clone()
     with pytest.raises(Diverged, match="step 1"):
-        train(model, data, SCHEDULE, penalties=[lambda *_: float("nan")], scratch=tmp_path, log=quiet, seed=0)
+        train(model, data, SCHEDULE, methods=[NoNumber()], scratch=tmp_path, log=quiet, seed=0)
     assert torch.equal(weights(model), before)
 
 
@@ -114,3 +121,84 @@ def test_the_same_seed_gives_the_same_files(rows, tmp_path):
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert "model.safetensors" in files
     assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in files)
+
+
+class Moving(Method):
+    """Keeps a tensor that changes at every step, and lets it act on the weights."""
+
+    def begin(self, model, tokenizer, previous):
+        self.kept = torch.zeros(1)
+        return model
+
+    def state(self):
+        return {"kept": self.kept}
+
+    def before_update(self, model, step, rate):
+        return rate * (1 + float(self.kept))
+
+    def after_update(self, model, step):
+        self.kept += 0.1 * (step + 1)
+
+
+def test_what_a_method_keeps_while_training_survives_a_kill(rows, tmp_path):
+    def trained(scratch, log):
+        model, tokenizer, data = fresh_model(rows)
+        method = Moving()
+        method.begin(model, tokenizer, tmp_path)
+        return model, train(model, data, SCHEDULE, methods=[method], scratch=scratch, log=log, seed=0)
+
+    def die(step, values):
+        if step == 7:
+            raise KeyboardInterrupt
+
+    whole, history = trained(tmp_path / "a", quiet)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "b", die)
+    again, repeated = trained(tmp_path / "b", quiet)
+    assert history[-1]["learning_rate"] > SCHEDULE.rate(11)  # it did act
+    assert torch.equal(weights(again), weights(whole))
+    assert repeated == history
+
+
+def held_out(model, tokenizer, rows):
+    return [collate(encode(rows, tokenizer, 64), model.device)]
+
+
+def stopped(rows, scratch, log, patience, target="Nobody at all"):
+    """Trains on rows while the held-out ones say something else, so that they get worse and worse."""
+    model, tokenizer, data = fresh_model(rows, steps=40)
+    other = [{**row, "target": target} for row in rows[:3]]
+    stop = EarlyStop(held_out(model, tokenizer, other), every=2, patience=patience)
+    schedule = Schedule(40, 1e-2, 0.1, checkpoint_every=3)
+    return model, train(model, data, schedule, stop=stop, scratch=scratch, log=log, seed=0), stop
+
+
+def test_training_stops_when_the_held_out_loss_no_longer_falls_and_the_best_weights_are_kept(rows, tmp_path):
+    model, history, stop = stopped(rows, tmp_path / "a", quiet, patience=3)
+    looks = [row["held_out_loss"] for row in history if "held_out_loss" in row]
+    best = looks.index(min(looks))
+    assert len(history) < 40
+    assert len(looks) == best + 1 + 3
+    batch = stop.held_out[0]
+    loss = nn.functional.cross_entropy(answer_logits(model, batch), batch.labels)
+    assert loss.item() == pytest.approx(min(looks), rel=1e-4)
+    assert loss.item() < looks[-1]
+
+
+def test_an_early_stop_survives_a_kill(rows, tmp_path):
+    whole, history, _ = stopped(rows, tmp_path / "a", quiet, patience=3)
+
+    def die(step, values):
+        if step == len(history) - 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped(rows, tmp_path / "b", die, patience=3)
+    again, repeated, _ = stopped(rows, tmp_path / "b", quiet, patience=3)
+    assert repeated == history
+    assert torch.equal(weights(again), weights(whole))
+
+
+def test_patience_that_is_not_used_up_changes_no_step(rows, tmp_path):
+    _, history, _ = stopped(rows, tmp_path / "a", quiet, patience=100)
+    assert len(history) == 40

@@ -6,12 +6,12 @@ from typing import final
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.lm.batches import Batch, Mixture, Sequence, collate
-from tasks.lm.causal import head_of, hidden_states
+from tasks.lm.causal import answer_logits
 from tasks.lm.methods.method import Method
-from tasks.params import EWC as EWCSettings
+from tasks.method_params import EWC as EWCSettings
 
 FISHER = "fisher.safetensors"
 
@@ -24,20 +24,22 @@ class EWC(Method):
     of slices.
     """
 
+    weights = "all"
+
     def __init__(self, settings: EWCSettings, seed: int):
         self.settings = settings
         self.seed = seed
         self.fisher: dict[str, Tensor] = {}
         self.anchor: dict[str, Tensor] = {}
 
-    def begin(self, model: PreTrainedModel, previous: Path) -> PreTrainedModel:
+    def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
         path = previous / "method" / FISHER
         if path.exists():  # the base model has none: there is nothing to keep yet
             self.fisher = {name: value.to(model.device) for name, value in load_file(path).items()}
             self.anchor = {name: value.detach().clone() for name, value in model.named_parameters()}
         return model
 
-    def penalty(self, model: nn.Module, batch: Batch) -> Tensor | float:
+    def penalty(self, model: PreTrainedModel, batch: Batch, logits: Tensor) -> Tensor | float:
         if not self.fisher:
             return 0.0
         pulls = [
@@ -65,8 +67,7 @@ def fisher_diagonal(model: PreTrainedModel, sequences: list[Sequence]) -> dict[s
     for sequence in sequences:
         model.zero_grad()
         batch = collate([sequence], model.device)
-        logits = head_of(model)(hidden_states(model, batch.ids)[batch.predicts])
-        nn.functional.cross_entropy(logits.float(), batch.labels, reduction="sum").backward()
+        nn.functional.cross_entropy(answer_logits(model, batch), batch.labels, reduction="sum").backward()
         for name, value in model.named_parameters():
             if value.grad is not None:
                 fisher[name] += value.grad**2 / len(sequences)

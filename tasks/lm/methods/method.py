@@ -1,32 +1,62 @@
-"""What a method may do, at four moments of a slice. A method overrides what it needs, and only once."""
+"""What a method may do, at seven moments of a slice. A method overrides what it needs, and only that."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.lm.batches import Batch, Mixture
 
 Row = dict[str, Any]
-Shares = list[tuple[list[Row], float]]
+
+
+@dataclass(frozen=True)
+class Share:
+    """Rows that have a fixed share of every batch; the share is multiplied by `decay` at each fifth of the steps."""
+
+    rows: list[Row]
+    share: float
+    decay: float = 1.0
+
+
+Shares = list[Share]
 
 
 class Method:
-    """Does nothing at all: naive fine-tuning."""
+    """Does nothing at all: naive fine-tuning.
 
-    def begin(self, model: PreTrainedModel, previous: Path) -> PreTrainedModel:
+    Stage 1 calls the hooks in the order in which they stand here. Lists of methods are gone through in their
+    order, and at the end in reverse. A resumed run calls `begin` and `examples` again: they depend on the seed alone.
+    """
+
+    weights = "any"  # "all": needs every weight trainable as it is; "adapter": trains modules of its own; "subset"
+    steps = 0  # of this slice; stage 1 sets it
+
+    def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
         """Before training: load what the slice before left in `previous`/method, wrap or freeze the model."""
         return model
 
     def examples(self, shares: Shares, older: list[Row]) -> Shares:
-        """What to train on: rows with their share of every batch; `older` is what is still true of older slices."""
+        """What to train on: first the slice's own rows; `older` is what may be used of older slices."""
         return shares
 
-    def penalty(self, model: nn.Module, batch: Batch) -> Tensor | float:
-        """What to add to a step's loss."""
+    def state(self) -> dict[str, Tensor]:
+        """Tensors that change while training: a checkpoint saves them, and puts them back in place."""
+        return {}
+
+    def penalty(self, model: PreTrainedModel, batch: Batch, logits: Tensor) -> Tensor | float:
+        """What to add to a step's loss; `logits`, [places, vocabulary], are the model's for `batch.labels`."""
         return 0.0
 
+    def before_update(self, model: PreTrainedModel, step: int, rate: float) -> float:
+        """After the gradients are clipped: may change them, or the weights; returns the learning rate to use."""
+        return rate
+
+    def after_update(self, model: PreTrainedModel, step: int) -> None:
+        """After the optimizer's step."""
+
     def end(self, model: PreTrainedModel, data: Mixture, out: Path) -> PreTrainedModel:
-        """After training: save into `out` what the next slice needs, unwrap the model."""
+        """After training: save into the folder `out` what the next slice needs; return the model to keep."""
         return model

@@ -1,35 +1,29 @@
 """Experience replay: a fixed share of every batch comes from older slices (Rolnick et al. 2019; Chaudhry et al. 2019).
 
 The cost per slice stays constant, since the batch does not grow. What a later slice has overridden is never
-replayed: the caller hands over only rows that are still true.
+replayed: the caller hands over only rows that are still true. `keep` in params.yaml says which rows those are.
 """
 
 from typing import final
 
-import torch
-
-from tasks.lm.methods.method import Method, Row, Shares
-from tasks.params import Replay as ReplaySettings
+from tasks.lm.methods.method import Method, Row, Share, Shares
+from tasks.method_params import Replay as ReplaySettings
 
 
 @final
 class Replay(Method):
-    """Replays `share` of every batch, from all older rows or from at most `max_rows` of them."""
+    """Replays `share` of every batch."""
 
     def __init__(self, settings: ReplaySettings, seed: int):
         self.share = settings.share
-        self.max_rows = settings.max_rows
-        self.seed = seed
 
     def examples(self, shares: Shares, older: list[Row]) -> Shares:
-        if not older:
-            return shares
-        kept = [(rows, share * (1 - self.share)) for rows, share in shares]
-        return [*kept, (self._pool(older), self.share)]
+        return with_older(shares, older, self.share)
 
-    def _pool(self, older: list[Row]) -> list[Row]:
-        """A uniform sample of the older rows, for those who may not keep all of them."""
-        if self.max_rows is None or len(older) <= self.max_rows:
-            return older
-        order = torch.randperm(len(older), generator=torch.Generator().manual_seed(self.seed)).tolist()
-        return [older[index] for index in sorted(order[: self.max_rows])]
+
+def with_older(shares: Shares, older: list[Row], share: float, decay: float = 1.0) -> Shares:
+    """The shares with `share` of every batch given to `older`; what was there shares the rest as before."""
+    if not older:
+        return shares
+    kept = [Share(each.rows, each.share * (1 - share), each.decay) for each in shares]
+    return [*kept, Share(older, share, decay)]

@@ -1,0 +1,1 @@
+"""Speed and learning quality, measured on other data than the default timeline."""

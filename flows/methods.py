@@ -1,0 +1,244 @@
+"""`perennial methods`: every method through the same timeline, for every seed, and the table that compares them."""
+
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from flows import graph as graphs
+from flows import walk
+from flows.isolation import end_all, run_isolated
+from flows.locks import only_run
+from flows.progress import Progress
+from flows.run import dead_server, prepare_prefect
+from flows.walk import Run
+from tasks import artifact
+from tasks.errors import BadInput, PerennialError
+from tasks.params import PARAMS, Params, load_params
+from tasks.registry import store
+from tasks.scoring.comparison import gather_comparison
+from tasks.scoring.methods_page import render_methods
+from tasks.scoring.methods_plots import draw_methods
+from tasks.scoring.methods_table import print_table
+
+EXAMPLES = Path("data/examples")
+WORK = Path(".perennial/comparison")
+TABLE, PAGE, PLOTS = Path("reports/methods.json"), Path("reports/methods.html"), Path("reports/methods")
+MODULE = "tasks.comparison"
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+STOPPED = "It was stopped."
+NOTE = Path(".perennial/published_methods.json")
+
+Pair = tuple[str, int]
+
+
+class SomeFailed(PerennialError):
+    """Entries of the comparison failed, each for a reason that was told; the others are in the table."""
+
+
+@dataclass
+class Comparing:
+    """A comparison at work: what is to be done, and what failed so far."""
+
+    root: Path
+    params: Params
+    lock: int
+    progress: Progress
+    pairs: list[Pair]
+    failed: dict[Pair, str] = field(default_factory=dict)
+    done: set[Pair] = field(default_factory=set)
+    _broken: dict[int, str] = field(default_factory=dict)  # seeds without a base
+    _stopping: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def seeds(self) -> list[int]:
+        return list(dict.fromkeys(seed for _, seed in self.pairs))
+
+    @property
+    def left(self) -> list[Pair]:
+        return [pair for pair in self.pairs if pair not in self.failed and pair not in self.done]
+
+    def share(self, seed: int) -> str | None:
+        """Make what the entries of a seed share; the reason if that failed."""
+        from tasks import comparison
+
+        if comparison.has_first(self.params, seed, self.root / EXAMPLES, self.root / WORK):
+            return None
+        if reason := self._bring("first", seed, [], quiet=True):
+            self._broken[seed] = reason
+        return reason
+
+    def take(self, name: str, seed: int) -> str | None:
+        """Take the timeline through one entry; the reason if that failed."""
+        reason = self._broken.get(seed) or self._bring(name, seed, [name])
+        if self._stopping.is_set():
+            return STOPPED
+        if reason:
+            self.failed[name, seed] = reason
+            told = f"[red]{escape(f'{name}, seed {seed}: {reason}')}[/red]"
+            self.progress.console.print(told, highlight=False, soft_wrap=True)
+        else:
+            self.done.add((name, seed))
+        return reason
+
+    def stop(self) -> None:
+        """Start nothing any more, and end what is at work."""
+        self._stopping.set()
+        end_all()
+
+    def _bring(self, name: str, seed: int, argv: list[str], quiet: bool = False) -> str | None:
+        if self._stopping.is_set():
+            return STOPPED
+        with self.progress.step(f"{name}@{seed}") as shown:
+
+            def told(line: str) -> None:
+                try:
+                    said = json.loads(line)
+                except ValueError:  # a library's talk
+                    return
+                if "slice" in said:
+                    shown.begin(said["slice"], said["steps"])
+                elif "step" in said:
+                    shown.log(said["step"], {} if said["loss"] is None else {"loss": said["loss"]})
+
+            words = [str(EXAMPLES), str(WORK), str(seed), *argv]
+            try:
+                run_isolated(words, self.root, self.lock, MODULE, told, ONE_THREAD)
+            except PerennialError as error:
+                shown.outcome = None if quiet or self._stopping.is_set() else "failed"
+                return str(error)
+            shown.outcome = None if quiet else "ran"
+        return None
+
+
+def compare_methods(root: Path, console: Console, names: list[str], seeds: list[int], verbose: bool = False) -> None:
+    """Do what is missing of the comparison, write its report, and print the table.
+
+    Args:
+        root: the project's folder.
+        console: where to print.
+        names: entries of params.yaml's comparison; all of them if there are none here.
+        seeds: those of params.yaml if there are none here.
+        verbose: show Prefect's own log.
+
+    Raises:
+        BadInput: there is no entry of such a name.
+        Busy: another command is at work.
+        SomeFailed: an entry could not be trained or scored. The report is written nevertheless.
+    """
+    started = time.monotonic()
+    params = load_params(root / PARAMS)
+    entries = params.comparison.entries
+    if unknown := [name for name in names if name not in entries]:
+        raise BadInput(f"There is no method '{unknown[0]}'. Known: {', '.join(entries)}.")
+    seeds = list(dict.fromkeys(seeds or params.comparison.seeds))
+    wanted = [(name, seed) for seed in seeds for name in (dict.fromkeys(names) or entries)]
+    with Progress(console) as progress, only_run(root, "methods") as lock:
+        _bring_examples(root, params, lock, progress)
+        finished = _finished(root, params, wanted)
+        todo = [pair for pair in wanted if pair not in finished]
+        comparing = Comparing(root, params, lock, progress, todo)
+        if todo:
+            _compare(comparing, console, verbose)
+            finished = _finished(root, params, wanted)
+        warning = _report(root, params, finished, comparing.failed, console)
+    left = len(wanted) - len(todo)
+    told = f"{left} of {len(wanted)} were finished, {len(comparing.done)} trained"
+    told += f", {len(comparing.failed)} failed" if comparing.failed else ""
+    console.print(f"{told} ({time.monotonic() - started:.1f} s).", highlight=False)
+    console.print(f"More: {PAGE}, {TABLE}.", highlight=False)
+    if warning:
+        console.print(f"[yellow]{escape(warning)}[/yellow]", highlight=False)
+    if comparing.failed:
+        who = ", ".join(f"{name} (seed {seed})" for name, seed in comparing.failed)
+        raise SomeFailed(f"Failed: {who}. The same command tries them again.")
+
+
+def _bring_examples(root: Path, params: Params, lock: int, progress: Progress) -> None:
+    """The slices' examples, and nothing else of the graph."""
+    with graphs.opened(root, tuple(f"dataset@{name}" for name in params.timeline)) as graph:
+        walk.walk(Run(graph, lock, progress))
+
+
+def _finished(root: Path, params: Params, wanted: list[Pair]) -> dict[Pair, list[Path]]:
+    """The slices' folders of all that is finished, whether this call asked for it or an earlier one."""
+    from tasks import comparison
+
+    seeds = dict.fromkeys([*params.comparison.seeds, *(seed for _, seed in wanted)])
+    found = {}
+    for seed in seeds:
+        for name in params.comparison.entries:
+            if folders := comparison.results(name, params, seed, root / EXAMPLES, root / WORK):
+                found[name, seed] = folders
+    return found
+
+
+def _compare(comparing: Comparing, console: Console, verbose: bool) -> None:
+    if dead := dead_server():
+        console.print(f"[yellow]No Prefect server answers at {dead}; going on without it.[/yellow]")
+        _without_prefect(comparing)
+        return
+    prepare_prefect(comparing.root, verbose)
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from flows.mapping import compare_with_prefect
+
+    try:
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # joining its thread takes a second
+            compare_with_prefect(comparing)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        console.print(f"[yellow]Prefect failed ({escape(reason)}); going on without it.[/yellow]")
+    _without_prefect(comparing)
+
+
+def _without_prefect(comparing: Comparing) -> None:
+    """What is left, in threads of our own; nothing, if Prefect did all."""
+    left = comparing.left
+    if not left:
+        return
+    with ThreadPoolExecutor(comparing.params.comparison.processes) as pool:
+        try:
+            list(pool.map(comparing.share, dict.fromkeys(seed for _, seed in left)))
+            list(pool.map(lambda pair: comparing.take(*pair), left))
+        except BaseException:
+            comparing.stop()
+            raise
+
+
+def _report(
+    root: Path, params: Params, finished: dict[Pair, list[Path]], failed: dict[Pair, str], console: Console
+) -> str | None:
+    """Write reports/methods.json, its plots and page; print the table; publish. A sentence if that must wait."""
+    told = gather_comparison(params, finished, failed)
+    with artifact.writing(root / PLOTS) as folder:
+        draw_methods(told, folder)
+    artifact.write_file(root / PAGE, render_methods(told, root / PLOTS).encode())
+    artifact.write_file(root / TABLE, artifact.json_text(told).encode())
+    print_table(console, told)
+    return _publish(root, told)
+
+
+def _publish(root: Path, told: dict[str, Any]) -> str | None:
+    """Log the comparison to MLflow, unless that was done; why it was not, if a server is away."""
+    note = root / NOTE
+    content = json.dumps([store.tracking_uri(), artifact.file_sum(root / TABLE)])
+    if store.exists() and note.exists() and note.read_text(encoding="utf-8") == content:
+        return None
+    try:
+        store.probe()  # before mlflow is imported: that alone takes a second
+        from tasks.registry.comparison import publish_comparison
+
+        plots = sorted((root / PLOTS).glob("*.png"))
+        publish_comparison(store.connect(), told, [root / TABLE, root / PAGE], plots)
+    except store.failures() as error:
+        reason = str(error).split("\n")[0].rstrip(".")
+        return f"Nothing was published to MLflow: {reason}. The next `perennial methods` publishes."
+    artifact.write_file(note, content.encode())
+    return None

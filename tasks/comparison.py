@@ -1,0 +1,261 @@
+"""Takes the timeline through one list of methods, from the base and the first slice that all of them share.
+
+Every finished slice leaves a folder of scores that names what it was made of. A comparison that was killed, or
+whose settings changed, does only what is missing.
+
+`python -m tasks.comparison EXAMPLES WORK SEED [ENTRY]` is one entry in a process of its own, or without ENTRY what
+all entries of a seed share. It prints a line of JSON for what it begins and, now and then, for the step that it is at.
+"""
+
+import hashlib
+import inspect
+import json
+import platform
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from tasks import artifact, evaluate, pretrain, stage1, stage2
+from tasks.errors import BadInput, Corrupt, PerennialError
+from tasks.lm import batches, causal, head, mixing, training
+from tasks.lm.cost import measured
+from tasks.lm.methods import METHODS
+from tasks.params import SLICE_NAME, Entry, Keep, Params, load_params
+from tasks.steps import Log
+
+CODE = (stage1, stage2, evaluate, batches, causal, head, mixing, training)
+FIRST = "first"  # the folder of what all methods start from
+COST = "cost.json"
+KEY = "key.json"
+ERROR = "error.txt"  # the traceback of an entry that ended in a defect
+PAUSE = 0.3  # seconds between two lines about steps
+
+Begun = Callable[[str, int], None]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One slice of an entry: its steps of stage 1, what its result is made of, where it lies."""
+
+    slice: str
+    steps: int
+    key: str
+    here: Path
+
+
+def take_through(
+    name: str, params: Params, seed: int, examples: Path, work: Path, log: Log, begun: Begun = lambda *_: None
+) -> None:
+    """Train and score one entry of the comparison, slice by slice, into `work`/<seed>/<name>/<slice>.
+
+    Args:
+        name: of the entry in params.yaml.
+        params: all settings; the entry's own go before the pipeline's.
+        seed: of base, batches and methods.
+        examples: the folder that holds every slice's examples.
+        work: where models and scores lie. Of an entry's models only the newest is kept.
+        log: is given step and values while a slice is trained.
+        begun: is given a slice and its steps when work on it begins.
+
+    Raises:
+        BadInput: there is no such entry, or a slice has no examples.
+    """
+    parts = _parts(name, params, seed, examples, work)
+    entry = params.comparison.entries[name]
+    bring_first(params, seed, examples, work, log, begun)
+    first = work / str(seed) / FIRST
+    done = _leading(parts)
+    if 0 < done < len(parts) and not (parts[done - 1].here / "lm" / artifact.MANIFEST).exists():
+        done = 0  # a slice in the middle changed: the model before it is gone
+    for part in parts[: max(0, done - 1)]:  # a kill may have left them
+        shutil.rmtree(part.here / "lm", ignore_errors=True)
+    previous = parts[done - 1].here if done else first
+    for part in parts[done:]:
+        begun(part.slice, part.steps)
+        start = first / "base" if entry.joint and part.steps else previous / "lm"
+        _bring_slice(params, entry, seed, part, examples / part.slice, start, previous / "lm", first, log)
+        if previous != first:
+            shutil.rmtree(previous / "lm", ignore_errors=True)
+        previous = part.here
+
+
+def results(name: str, params: Params, seed: int, examples: Path, work: Path) -> list[Path] | None:
+    """The folders of an entry's slices, oldest first; None unless all are finished with these settings."""
+    parts = _parts(name, params, seed, examples, work)
+    return [part.here for part in parts] if _leading(parts) == len(parts) else None
+
+
+def bring_first(
+    params: Params, seed: int, examples: Path, work: Path, log: Log, begun: Begun = lambda *_: None
+) -> None:
+    """The base, and the model of the first slice, by the pipeline's own settings, prepared by `comparison.first`."""
+    first, key = work / str(seed) / FIRST, _first_key(params, seed, examples)
+    if _done(first, key):
+        return
+    examples = examples / next(iter(params.timeline))
+    shutil.rmtree(first, ignore_errors=True)
+    base, before, scratch = first / "base", first / "stage1", first / "scratch"
+    begun("base", params.pretrain.steps)
+    pretrain.pretrain(params.pretrain, seed, examples, base, scratch / "pretrain", log)
+    none = Keep(rows="none")
+    begun(examples.name, params.stage1.steps)
+    methods = params.comparison.first
+    stage1.stage1(params.stage1, methods, none, seed, examples, base, before, scratch / "stage1", log)
+    stage2.stage2(params.stage2, seed, examples, before, first / "lm", log)
+    evaluate.evaluate(params.evaluate, examples, first / "lm", first / "scores", None, base, base)
+    shutil.rmtree(scratch, ignore_errors=True)
+    artifact.write_file(first / KEY, json.dumps(key).encode())
+
+
+def has_first(params: Params, seed: int, examples: Path, work: Path) -> bool:
+    """Whether `bring_first` would find nothing to do."""
+    return _done(work / str(seed) / FIRST, _first_key(params, seed, examples))
+
+
+def _first_key(params: Params, seed: int, examples: Path) -> str:
+    entry = Entry(methods=params.comparison.first)
+    return _key(params, entry, seed, params.stage1.steps, examples / next(iter(params.timeline)), "")
+
+
+def _parts(name: str, params: Params, seed: int, examples: Path, work: Path) -> list[_Part]:
+    """The slices of an entry in order. The first is only shown to its methods: 0 steps."""
+    if name not in params.comparison.entries:
+        raise BadInput(f"There is no method '{name}'. Known: {', '.join(params.comparison.entries)}.")
+    if not SLICE_NAME.fullmatch(name) or name == FIRST:
+        raise BadInput(f"'{name}' can't be a method's name: it is a folder's, of letters, digits, '.', '_' and '-'.")
+    entry = params.comparison.entries[name]
+    if missing := [each for each in params.timeline if not (examples / each / artifact.MANIFEST).exists()]:
+        raise BadInput(f"{examples}/{missing[0]} is missing. Run `perennial run` first: it makes the examples.")
+    parts: list[_Part] = []
+    before = _first_key(params, seed, examples)
+    for number, each in enumerate(params.timeline):
+        wanted = params.comparison.joint * (number + 1) if entry.joint else 1
+        steps = 0 if number == 0 else round(params.comparison.steps * wanted)
+        before = _key(params, entry, seed, steps, examples / each, before)
+        parts.append(_Part(each, steps, before, work / str(seed) / name / each))
+    return parts
+
+
+def _leading(parts: list[_Part]) -> int:
+    """How many of the slices are finished before the first that is not."""
+    return next((place for place, part in enumerate(parts) if not _done(part.here, part.key)), len(parts))
+
+
+def _bring_slice(
+    params: Params,
+    entry: Entry,
+    seed: int,
+    part: _Part,
+    examples: Path,
+    start: Path,
+    previous: Path,
+    first: Path,
+    log: Log,
+) -> None:
+    """One slice: stage 1, stage 2, scores. One that was killed begins anew, so that its cost is measured whole."""
+    keep, here = entry.keep or params.keep, part.here
+    shutil.rmtree(here, ignore_errors=True)
+    settings = params.stage1.model_copy(update={"steps": part.steps, "checkpoint_every": part.steps + 1})
+    refit = (entry.stage2 or params.stage2).model_copy(update={} if part.steps else {"epochs": 0})
+    scratch = here / "scratch"
+    trained = measured(
+        lambda: stage1.stage1(settings, entry.methods, keep, seed, examples, start, here / "stage1", scratch, log)
+    )
+    refitted = measured(lambda: stage2.stage2(refit, seed, examples, here / "stage1", here / "lm", log))
+    if part.steps:
+        scored = measured(
+            lambda: evaluate.evaluate(
+                params.evaluate, examples, here / "lm", here / "scores", None, previous, first / "base"
+            )
+        )
+    else:  # one model for all methods: its scores are there
+        scored = measured(lambda: shutil.copytree(first / "scores", here / "scores"))
+    costs = {"stage1": trained, "stage2": refitted, "evaluate": scored, "stored_bytes": _stored(keep, examples, here)}
+    artifact.write_file(here / COST, json.dumps(costs).encode())
+    shutil.rmtree(here / "stage1")
+    shutil.rmtree(scratch, ignore_errors=True)
+    artifact.write_file(here / KEY, json.dumps(part.key).encode())
+
+
+def _done(folder: Path, key: str) -> bool:
+    try:
+        return (folder / KEY).exists() and artifact.read_json(folder / KEY) == key
+    except (ValueError, BadInput, Corrupt):
+        return False
+
+
+def _key(params: Params, entry: Entry, seed: int, steps: int, examples: Path, before: str) -> str:
+    """What a slice's result is made of: settings, bytes, code and machine, and all that of the slice before."""
+    code = _code(tuple(each.name for each in entry.methods))
+    settings = [params.pretrain, params.stage1, params.stage2, params.keep, params.evaluate, entry]
+    made_of = [
+        [each.model_dump(mode="json") for each in settings], seed, steps, params.threads, platform.machine(),
+        artifact.manifest_sum(examples), before, code,
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def _code(methods: tuple[str, ...]) -> list[str]:
+    return [inspect.getsource(each) for each in (*CODE, *(sys.modules[METHODS[name].__module__] for name in methods))]
+
+
+def _stored(keep: Keep, examples: Path, here: Path) -> int:
+    """Bytes that the next slice needs beside the model: the methods' files, and the old rows that are kept."""
+    own = sum(path.stat().st_size for path in (here / "lm" / "method").rglob("*") if path.is_file())
+    if keep.rows != "all":
+        return own
+    rows, folder = 0, examples
+    while link := artifact.read_json(folder / "previous.json"):
+        rows += (folder / "train.jsonl").stat().st_size
+        folder = folder.parent / link["slice"]
+    return own + rows
+
+
+def main() -> int:
+    """In a process of its own, with one thread: seconds are compared, and many such processes share the machine."""
+    examples, work, seed, *names = sys.argv[1:]
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    error_file = Path(work) / seed / (names[0] if names else FIRST) / ERROR
+    error_file.unlink(missing_ok=True)
+    params, told = load_params(), _Told()
+    try:
+        if names:
+            take_through(names[0], params, int(seed), Path(examples), Path(work), told.log, told.begun)
+        else:
+            bring_first(params, int(seed), Path(examples), Path(work), told.log, told.begun)
+    except PerennialError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except Exception:
+        artifact.write_file(error_file, traceback.format_exc().encode())
+        raise
+    return 0
+
+
+class _Told:
+    """Prints how far it is, for the process that shows it."""
+
+    def __init__(self) -> None:
+        self.last, self.step = 0.0, 0
+
+    def begun(self, name: str, steps: int) -> None:
+        self.step = 0
+        print(json.dumps({"slice": name, "steps": steps}), flush=True)
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        if step > self.step and time.monotonic() - self.last > PAUSE:  # stage 2 counts from 1 again
+            self.last, self.step = time.monotonic(), step
+            print(json.dumps({"step": step, "loss": values.get("loss")}), flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,76 @@
+"""Forgetting is fought by freezing what the first slices taught, and training the rest.
+
+FrozenBackbone is SEQ* (Zheng et al. 2024, "Learn or Recall?", arXiv 2312.07887): a causal LM's backbone forgets
+little by itself, so it is warmed up once and only the LM head learns on. FrozenBottom is Freeze (Zheng et al. 2025,
+"Spurious Forgetting", ICLR): the first steps of a new task overwrite how the bottom layers align with the old ones.
+"""
+
+from pathlib import Path
+from typing import final
+
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tasks.errors import BadInput
+from tasks.lm.batches import Mixture
+from tasks.lm.blocks import blocks_of
+from tasks.lm.causal import head_of, untie
+from tasks.lm.methods.method import Method
+from tasks.lm.methods.seen import count_slice, slices_seen
+from tasks.method_params import FrozenBackbone as FrozenBackboneSettings
+from tasks.method_params import FrozenBottom as FrozenBottomSettings
+
+
+@final
+class FrozenBackbone(Method):
+    """Trains everything in the first `warm_slices` slices, and then only the LM head."""
+
+    weights = "subset"
+
+    def __init__(self, settings: FrozenBackboneSettings, seed: int):
+        self.settings = settings
+        self.seen = 0
+
+    def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
+        self.seen = slices_seen(previous, self.settings.name)
+        if self.seen >= self.settings.warm_slices:
+            untie(model)  # a tied head is the input embedding, too: the backbone would learn on
+            model.requires_grad_(False)
+            head_of(model).requires_grad_(True)
+        return model
+
+    def end(self, model: PreTrainedModel, data: Mixture, out: Path) -> PreTrainedModel:
+        count_slice(out, self.settings.name, self.seen)
+        return model
+
+
+@final
+class FrozenBottom(Method):
+    """After the first `warm_slices` slices, freezes the embeddings and the `layers` blocks next to them."""
+
+    weights = "subset"
+
+    def __init__(self, settings: FrozenBottomSettings, seed: int):
+        self.settings = settings
+        self.seen = 0
+
+    def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
+        self.seen = slices_seen(previous, self.settings.name)
+        blocks = blocks_of(model)
+        if self.settings.layers > len(blocks):
+            raise BadInput(
+                f"frozen_bottom can't freeze {self.settings.layers} blocks of a model that has {len(blocks)}: "
+                "lower layers under methods in params.yaml."
+            )
+        if self.seen >= self.settings.warm_slices:
+            untie(model)  # a tied head is the input embedding, too: it would be frozen
+            for module in model.base_model.modules():
+                if isinstance(module, nn.Embedding):  # tokens and, where they are learnt, positions
+                    module.requires_grad_(False)
+            for block in blocks[: self.settings.layers]:
+                block.requires_grad_(False)
+        return model
+
+    def end(self, model: PreTrainedModel, data: Mixture, out: Path) -> PreTrainedModel:
+        count_slice(out, self.settings.name, self.seen)
+        return model

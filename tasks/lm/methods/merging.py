@@ -1,0 +1,132 @@
+"""Merging: of what a slice changed, as much is kept as is best for old and new held-out rows together.
+
+The task vector of a slice is tau = theta_new - theta_previous. The kept weights are theta_previous + c * m(tau):
+
+* linear (Wortsman et al. 2022, WiSE-FT), task_vectors (Ilharco et al. 2023): m(tau) = tau
+* ties (Yadav et al. 2023, arXiv 2306.01708): only each tensor's largest values; where signs differ, the stronger wins
+* dare (Yu et al. 2024, arXiv 2311.03099): random values are dropped, and those that are left divided by their share
+
+With `earlier`, m takes two vectors, tau and the sum of what earlier slices changed, and its result is added to the
+weights that both start from: the model of the first slice, which is not merged itself. peft does the arithmetic.
+"""
+
+from pathlib import Path
+from typing import final
+
+import torch
+from peft.utils.merge_utils import dare_linear, task_arithmetic, ties
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tasks import artifact
+from tasks.errors import BadInput
+from tasks.lm.batches import Mixture, Sequence, collate, cut, encode
+from tasks.lm.causal import answer_logits, limit_of
+from tasks.lm.methods.method import Method, Row, Shares
+from tasks.lm.methods.samples import split_off
+from tasks.method_params import Merging as MergingSettings
+
+CHOICE = "merging.json"
+EARLIER = "merging.safetensors"
+SCORED_TOKENS = 4096  # per forward pass
+MOST_ROWS = 256  # held out of a share, so that scoring does not take longer with every slice
+
+
+@final
+class Merging(Method):
+    """Takes, of `coefficients`, the c with the highest mean log-likelihood per answer token, mean over the shares.
+
+    It holds `held_out` of the rows of every share that the methods before it in the list have made, so it stands
+    after replay.
+    """
+
+    weights = "all"
+
+    def __init__(self, settings: MergingSettings, seed: int):
+        self.settings = settings
+        self.seed = seed
+        self.before: dict[str, Tensor] = {}
+        self.earlier: dict[str, Tensor] = {}
+        self.held_out: list[list[Row]] = []
+
+    def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
+        self.tokenizer = tokenizer
+        folder = previous / "method"
+        if (folder / CHOICE).exists():  # the base model has none: there is nothing to keep yet
+            self.before = {name: value.detach().clone() for name, value in model.named_parameters()}
+        if self.settings.earlier and (folder / EARLIER).exists():
+            self.earlier = {name: value.to(model.device) for name, value in load_file(folder / EARLIER).items()}
+        return model
+
+    def examples(self, shares: Shares, older: list[Row]) -> Shares:
+        if not self.before:
+            return shares
+        self.held_out = []
+        left: Shares = []
+        for number, each in enumerate(shares):
+            part = min(self.settings.held_out, MOST_ROWS / max(1, len(each.rows)))
+            (rest,), (held,) = split_off([each], part, self.seed + number)
+            left.append(rest)
+            if held.rows:
+                self.held_out.append(held.rows)
+        if not self.held_out:
+            raise BadInput("merging holds out no row to choose a coefficient by: raise its held_out in params.yaml.")
+        return left
+
+    @torch.no_grad()
+    def end(self, model: PreTrainedModel, data: Mixture, out: Path) -> PreTrainedModel:
+        out.mkdir(exist_ok=True)
+        if not self.before:
+            artifact.write_json(out / CHOICE, {"coefficient": None, "scores": []})
+            return model
+        merged = self._merged(model)
+        sequences = [encode(rows, self.tokenizer, limit_of(model)) for rows in self.held_out]
+        scores = {}
+        for coefficient in self.settings.coefficients:
+            self._put(model, merged, coefficient)
+            scores[coefficient] = [log_likelihood(model, each) for each in sequences]
+        means = {coefficient: sum(each) / len(each) for coefficient, each in scores.items()}
+        best = max(means, key=lambda coefficient: (means[coefficient], coefficient))
+        self._put(model, merged, best)
+        table = [{"coefficient": each, "mean": means[each], "shares": scores[each]} for each in scores]
+        artifact.write_json(out / CHOICE, {"coefficient": best, "scores": table})
+        if self.settings.earlier:
+            save_file({name: (best * value).cpu() for name, value in merged.items()}, out / EARLIER)
+        return model
+
+    def _merged(self, model: PreTrainedModel) -> dict[str, Tensor]:
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)  # of what dare drops
+            return {name: self._combined(name, value) for name, value in model.named_parameters()}
+
+    def _combined(self, name: str, value: Tensor) -> Tensor:
+        tasks = [value.float() - self.before[name].float()]
+        if self.earlier:
+            tasks.insert(0, self.earlier[name])
+        weights = torch.ones(len(tasks), device=value.device)
+        if self.settings.how == "ties":
+            return ties(tasks, weights, self.settings.density)
+        if self.settings.how == "dare":
+            return dare_linear(tasks, weights, self.settings.density)
+        return task_arithmetic(tasks, weights)
+
+    def _put(self, model: PreTrainedModel, merged: dict[str, Tensor], coefficient: float) -> None:
+        for name, value in model.named_parameters():
+            origin = self.before[name].float()
+            if self.earlier:
+                origin = origin - self.earlier[name]
+            value.copy_(origin + coefficient * merged[name])
+
+
+@torch.no_grad()
+def log_likelihood(model: PreTrainedModel, sequences: list[Sequence]) -> float:
+    """The mean log-probability of an answer token, in nats."""
+    lengths = [len(sequence.ids) for sequence in sequences]
+    order = sorted(range(len(sequences)), key=lambda index: lengths[index])
+    model.eval()
+    found = []
+    for run in cut(order, lengths, SCORED_TOKENS):
+        batch = collate([sequences[index] for index in run], model.device)
+        found.append(answer_logits(model, batch).log_softmax(-1).gather(1, batch.labels[:, None]).double())
+    return float(torch.cat(found).mean())

@@ -1,0 +1,35 @@
+"""Re-warming that decays: each slice warms up to a lower peak, as if one schedule went on over all slices.
+
+A slice that is warmed up to the full rate forgets most of all by that; without any it learns too little. The peaks
+fall geometrically here, a simple form of the autoregressive schedules of TiC-LM (Li et al. 2025, arXiv 2504.02107).
+"""
+
+from pathlib import Path
+from typing import final
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tasks.lm.batches import Mixture
+from tasks.lm.methods.method import Method
+from tasks.lm.methods.seen import count_slice, slices_seen
+from tasks.method_params import Rewarming as RewarmingSettings
+
+
+@final
+class Rewarming(Method):
+    """Multiplies every learning rate by decay ** (slices seen), but by no less than `floor`."""
+
+    def __init__(self, settings: RewarmingSettings, seed: int):
+        self.settings = settings
+        self.seen = 0
+
+    def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
+        self.seen = slices_seen(previous, self.settings.name)
+        return model
+
+    def before_update(self, model: PreTrainedModel, step: int, rate: float) -> float:
+        return rate * max(self.settings.floor, self.settings.decay**self.seen)
+
+    def end(self, model: PreTrainedModel, data: Mixture, out: Path) -> PreTrainedModel:
+        count_slice(out, self.settings.name, self.seen)
+        return model

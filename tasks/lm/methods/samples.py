@@ -1,0 +1,24 @@
+"""Uniform samples of rows, by a seed."""
+
+import torch
+
+from tasks.lm.methods.method import Row, Share, Shares
+
+
+def split_off(shares: Shares, share: float, seed: int) -> tuple[Shares, Shares]:
+    """Hold out a part of every share's rows: what is left to train on, and what is held out."""
+    left, held = [], []
+    for number, each in enumerate(shares):
+        order = torch.randperm(len(each.rows), generator=torch.Generator().manual_seed(seed + number)).tolist()
+        count = round(len(order) * share)
+        held.append(Share([each.rows[index] for index in sorted(order[:count])], each.share))
+        left.append(Share([each.rows[index] for index in sorted(order[count:])], each.share, each.decay))
+    return left, held
+
+
+def at_most(rows: list[Row], count: int, seed: int) -> list[Row]:
+    """All rows, or a uniform sample of `count` of them, in their order."""
+    if len(rows) <= count:
+        return rows
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
+    return [rows[index] for index in sorted(order[:count])]

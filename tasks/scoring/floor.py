@@ -1,0 +1,40 @@
+"""The floor under a timeline: what a slice's model must know at least before the next slice is trained on it."""
+
+import math
+from typing import Any
+
+from tasks.params import Floor
+
+
+def below(floor: Floor, scores: dict[str, Any]) -> str | None:
+    """One sentence that names every measure below its floor; None if all hold.
+
+    A measure holds only if it is a number and at least the floor. Two measures can't be taken of some slices: new
+    facts of a slice that only updates older ones (then all of the slice's own test rows are taken, as the gate
+    does), and retained facts where no older fact is still true.
+
+    Args:
+        floor: from params.yaml.
+        scores: scores.json of a slice.
+    """
+    name, categories = scores["slice"], scores["categories"]
+    own = scores["model"]["accuracy"].get(name)
+    measured = {
+        "new": own if categories["new"] is None else categories["new"],
+        "retained": categories["retained"],
+        "valid": scores["valid"]["accuracy"],
+    }
+    if not any(count for older, count in scores["rows"].items() if older != name):
+        del measured["retained"]
+    broken = []
+    for measure, value in measured.items():
+        least = getattr(floor, measure)
+        if least is not None and not (value is not None and math.isfinite(value) and value >= least):
+            told = "unknown" if value is None else f"{value:.3f}"
+            broken.append(f"{measure} is {told}, below its floor of {least:.3f}")
+    if not broken:
+        return None
+    return (
+        f"The timeline stops after slice {name}: {', and '.join(broken)}. Change how it is trained (methods, stage1) "
+        "or its data, or lower the floor in params.yaml; then `perennial run`."
+    )

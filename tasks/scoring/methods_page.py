@@ -1,0 +1,128 @@
+"""The comparison of methods as one self-contained page."""
+
+import base64
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from tasks.scoring.methods_table import COLUMNS, FAILED, best_of, cell, count_of_seeds, in_order, name_of
+from tasks.scoring.style import STYLE
+from tasks.scoring.summary import WORDS, percent
+
+PICTURES = (
+    ("methods_cost", "What keeping costs",
+     "Each point is a method: the higher, the more of the older facts it still answers at the end; the further left, "
+     "the less training it took. The line joins those that none beats in both. The dashed line is the bound: training "
+     "anew on everything, after every slice."),
+    ("methods_balance", "Keeping and learning",
+     "The higher, the more is kept (stability); the further right, the better the news are learnt (plasticity). A "
+     "method that freezes much of the network keeps well and learns badly; naive training does the opposite."),
+)  # fmt: skip
+TITLES = {
+    "ppl": "perplexity", "s": "seconds", "kB": "kB kept beside the model", "MiB": "MiB of memory",
+    "back": "backward transfer", "forward": "forward transfer", "% acc": "% of joint's accuracy",
+    "% cost": "% of joint's cost", "average": "average accuracy", "incremental": "average incremental",
+}  # fmt: skip
+KEEPS = {"all": "all", "capped": "a pool", "none": "none"}
+OWN_STYLE = """main { max-width: 60rem } p, h1, h2, figure, .figures { max-width: 43rem }
+figure { margin-left: 0 } .numbers th:nth-child(2), .numbers td:nth-child(2) { text-align: left; white-space: nowrap }
+.numbers th { white-space: normal; vertical-align: bottom; min-width: 3.4rem }
+.numbers td b { color: var(--good); font-weight: 600 } .reference td { color: var(--soft) }
+.chosen td:nth-child(2) { font-weight: 600 } .failed td { color: var(--bad); text-align: left }
+.numbers small { color: var(--soft) }
+"""
+
+
+def render_methods(told: dict[str, Any], plots: Path) -> str:
+    """The HTML of the comparison, pictures and style inside, nothing fetched."""
+    word = WORDS[told["kind"]]
+    parts = [
+        _opening(told, word),
+        *(_picture(plots / f"{name}.png", title, text) for name, title, text in PICTURES),
+        _table(told, word),
+        "<footer>Made by <code>perennial methods</code>; every figure stands in <code>reports/methods.json</code>."
+        "</footer>",
+    ]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>Perennial, methods compared</title>\n<style>\n{STYLE}{OWN_STYLE}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(part for part in parts if part)
+        + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _opening(told: dict[str, Any], word: str) -> str:
+    seeds, entries = count_of_seeds(told), told["entries"]
+    boxes = "".join(
+        f'<div class="{kind}"><b>{percent(entries[name]["mean"]["accuracy"])}<small> %</small></b>'
+        f"<span>{text}</span></div>"
+        for name, text, kind in _figures(told, word)
+    )
+    return (
+        "<header>\n<p class='name'>Perennial</p>\n<h1>Ways to keep what was learnt, compared</h1>\n"
+        f"<p>{len(entries)} methods took one model through {len(told['slices'])} {word}s: the same base, the same "
+        f"data, {told['steps']} steps of training for each, {seeds} {'seeds' if seeds != 1 else 'seed'}. What a "
+        "method does besides, such as asking a teacher or generating rows, is counted as its cost. Two rows are there "
+        f"to compare with: joint training, which begins anew with all data after every {word}, is the bound; naive "
+        f'training on the newest {word} alone is the floor.</p>\n</header>\n<div class="figures">{boxes}</div>'
+    )
+
+
+def _figures(told: dict[str, Any], word: str) -> list[tuple[str, str, str]]:
+    """The entries at the top: the default or the best, the bound, and the newest slice alone."""
+    references = (told["bound"], told["naive"])
+    ranked = [name for name in in_order(told) if told["entries"][name]["mean"] and name not in references]
+    chosen = told["default"] or (ranked[0] if ranked else None)
+    figures = []
+    for name, text, kind in (
+        (chosen, f"{chosen}, {'the default' if chosen == told['default'] else 'the best here'}", "method"),
+        (told["bound"], "joint training, the bound", ""),
+        (told["naive"], f"the newest {word} alone", "naive"),
+    ):
+        if name and told["entries"][name]["mean"]:
+            figures.append((name, f"of all facts true at the end: {escape(text)}", kind))
+    return figures
+
+
+def _picture(path: Path, title: str, text: str) -> str:
+    if not path.exists():
+        return ""
+    data = base64.b64encode(path.read_bytes()).decode()
+    return (
+        f"<h2>{title}</h2>\n<p>{text}</p>\n"
+        f'<figure><img alt="{escape(title)}" src="data:image/png;base64,{data}"></figure>'
+    )
+
+
+def _table(told: dict[str, Any], word: str) -> str:
+    titles = ["", "method", "family", "old data", *(TITLES.get(each.title, each.title) for each in COLUMNS)]
+    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
+    body = "".join(_row(told, number, name) for number, name in enumerate(in_order(told), start=1))
+    return (
+        "<h2>The figures</h2>\n<p>Per cent of right answers, mean over the seeds, with the standard deviation. All, "
+        f"reworded and retained: at the end; new, updated and stale: mean over the {word}s; seconds are those of one "
+        f"{word}, TFLOP those of all after the first. The best of a column is green; the two references don't compete."
+        f'</p>\n<div class="wide"><table class="numbers"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _row(told: dict[str, Any], number: int, name: str) -> str:
+    each = told["entries"][name]
+    start = f"<td>{number}</td><td>{escape(name_of(told, name))}</td>"
+    failures = "".join(
+        f'<tr class="failed"><td></td><td colspan="{len(COLUMNS) + 3}">{escape(f"{name}, seed {seed}, failed: {why}")}'
+        "</td></tr>"
+        for seed, why in each[FAILED].items()
+    )
+    if not each["mean"]:
+        return f'<tr class="failed">{start}<td colspan="{len(COLUMNS) + 2}">{FAILED}</td></tr>{failures}'
+    reference = name in (told["bound"], told["naive"])
+    cells = f"<td>{escape(each['family'])}</td><td>{KEEPS[each['keep']]}</td>"
+    for column in COLUMNS:
+        text, _, deviation = cell(each, column, spread=True).partition(" ")
+        best = not reference and text == best_of(told, column)
+        cells += f"<td>{f'<b>{text}</b>' if best else text}{f' <small>{deviation}</small>' if deviation else ''}</td>"
+    kind = "reference" if reference else "chosen" if name == told["default"] else ""
+    return f'<tr class="{kind}">{start}{cells}</tr>{failures}'

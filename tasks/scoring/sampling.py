@@ -1,0 +1,55 @@
+"""Which test rows a model is asked: at most so many of each kind in all, so that no slice costs more than another."""
+
+import hashlib
+from dataclasses import dataclass
+
+from tasks.corpus.slices import Examples, Row, still_true
+
+KINDS = ("seen", "paraphrase", "statement")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """rows: what is asked. each: how many rows one of them stands for; exactly 1.0 if none was left out."""
+
+    rows: list[Row]
+    each: float = 1.0
+
+
+Sample = dict[tuple[str, str], Asked]  # by slice and kind of test row
+
+
+def sample_rows(slices: list[Examples], valid: dict[str, Row], most: int) -> Sample:
+    """The rows to ask, of those that are still true: all of them, or `most` of each kind, as many of every slice.
+
+    A slice with fewer rows than its share leaves the rest to the others; every slice has one at least. Of a slice
+    those rows are taken whose ids have the smallest hashes, so that a row stays in the sample as long as its
+    slice's share allows: with every later slice the sample only shrinks.
+    """
+    sample: Sample = {}
+    for kind in KINDS:
+        found = {
+            examples.name: [row for row in still_true(examples.test, valid) if row["set"] == kind]
+            for examples in slices
+        }
+        share = _share([len(rows) for rows in found.values()], most)
+        for name, rows in found.items():
+            chosen = set(sorted((row["id"] for row in rows), key=_hash)[:share])
+            kept = [row for row in rows if row["id"] in chosen]
+            sample[name, kind] = Asked(kept, len(rows) / len(kept) if kept else 1.0)
+    return sample
+
+
+def _share(counts: list[int], most: int) -> int:
+    """The largest number of rows that every slice may give without more than `most` in all, and one at least."""
+    share, left, slices = max(counts, default=0), most, len(counts)
+    for count in sorted(counts):
+        if count * slices > left:
+            share = left // slices
+            break
+        left, slices = left - count, slices - 1
+    return max(1, share)
+
+
+def _hash(identity: str) -> str:
+    return hashlib.sha256(identity.encode()).hexdigest()

@@ -1,0 +1,150 @@
+"""`perennial methods` on a tiny project: killed and continued, told what is wrong, and not beside another run."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from flows.locks import only_run
+from tests.end_to_end.project import make_project, set_params
+
+COMMAND = [sys.executable, "-c", "from flows.commands import main; main()", "methods"]
+ENTRIES = {"naive": {}, "replay": {"methods": [{"name": "replay", "share": 0.4}]}}
+BROKEN = {"methods": [{"name": "ewc", "strength": 1.0e38, "samples": 4}]}
+NO_SERVER = "http://127.0.0.1:9/api"  # and so it goes on without Prefect, which takes seconds to start
+
+
+def environment(root, server, mlflow=""):
+    paths = {"PYTHONPATH": str(root), "MLFLOW_TRACKING_URI": mlflow, "PREFECT_HOME": str(root / ".prefect")}
+    return os.environ | paths | ({"PREFECT_API_URL": server} if server else {})
+
+
+def methods(root, *words, code=0, server=NO_SERVER, mlflow=""):
+    environ = environment(root, server, mlflow)
+    done = subprocess.run([*COMMAND, *words], cwd=root, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def started(root):
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(COMMAND, cwd=root, env=environment(root, NO_SERVER), **quiet)
+
+
+def children(process):
+    """The entries at work below a running command."""
+    found = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in found if "tasks.comparison" in child.cmdline()]
+
+
+def wait_until(process, happened):
+    give_up = time.monotonic() + 120
+    while time.monotonic() < give_up:
+        assert process.poll() is None, "it ended before it could be stopped"
+        if happened():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it never happened")
+
+
+def results(root):
+    """Scores byte for byte, and what was counted of the cost; what was measured is another each time."""
+    found = {}
+    for path in sorted((root / ".perennial/comparison").rglob("*.json")):
+        name = str(path.relative_to(root))
+        if path.name in ("scores.json", "key.json"):
+            found[name] = path.read_text()
+        elif path.name == "cost.json":
+            cost = json.loads(path.read_text())
+            found[name] = [cost["stored_bytes"], cost["stage1"]["flops"], cost["stage2"]["flops"]]
+    return found
+
+
+def report(root):
+    return json.loads((root / "reports/methods.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A comparison that was left alone."""
+    root = make_project(tmp_path_factory.mktemp("methods") / "project")
+    comparison = {"seeds": [1], "first": [], "steps": 20, "processes": 2, "entries": ENTRIES, "default": "replay"}
+    set_params(root, comparison=comparison)
+    return root, methods(root, server=None)
+
+
+def test_all_is_trained_once_and_told(whole):
+    root, output = whole
+    assert "0 of 2 were finished, 2 trained" in output
+    assert "replay (default)" in output
+    assert "without it" not in output  # but through Prefect
+    told = report(root)
+    assert told["entries"].keys() == {"naive", "replay"}
+    assert told["entries"]["replay"]["seeds"]["1"]["metrics"]["tflops"] > 0
+    assert (root / "reports/methods.html").exists()
+    assert {path.name for path in (root / "reports/methods").glob("*.png")} == {
+        "methods_cost.png", "methods_balance.png",
+    }  # fmt: skip
+    assert not (root / "models").exists()  # of the pipeline's stages only the examples were made
+    before, table = results(root), (root / "reports/methods.json").read_bytes()
+    again = methods(root, mlflow="http://127.0.0.1:9")  # a store that is away costs one line
+    assert "2 of 2 were finished, 0 trained" in again
+    assert " ".join(again.split()).count("Nothing was published to MLflow: The MLflow server") == 1
+    assert results(root) == before
+    assert (root / "reports/methods.json").read_bytes() == table  # measured seconds and all
+
+
+def stop_in_the_middle(root, number, mark):
+    """Start it, and stop it once `mark` is there; nothing that it started lives on."""
+    process = started(root)
+    wait_until(process, lambda: mark.exists() and children(process))
+    at_work = children(process)
+    process.send_signal(number)
+    process.wait(timeout=60)
+    psutil.wait_procs(at_work, timeout=5)
+    assert not any(child.is_running() for child in at_work)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_one_that_is_stopped_in_the_middle_goes_on_to_the_same_results(whole, number):
+    root, _ = whole
+    expected, work = results(root), root / ".perennial/comparison/1"
+    shutil.rmtree(work / "naive")
+    shutil.rmtree(work / "replay/2021")
+    first_slice = work / "naive/2020/key.json"
+    stop_in_the_middle(root, number, first_slice)
+    made = first_slice.stat().st_mtime_ns
+    assert results(root) != expected
+    methods(root)
+    assert results(root) == expected
+    assert first_slice.stat().st_mtime_ns == made  # what was finished is not done again
+
+
+def test_an_entry_that_fails_is_told_and_stops_no_other(whole):
+    root, _ = whole
+    set_params(root, comparison={"entries": {**ENTRIES, "broken": BROKEN}})
+    output = methods(root, "broken", code=1)
+    assert "broken, seed 1: The loss is not finite at step" in output
+    assert "Failed: broken (seed 1)." in output
+    told = report(root)
+    assert "not finite" in told["entries"]["broken"]["failed"]["1"]
+    assert told["entries"]["replay"]["mean"]["accuracy"] is not None
+
+
+def test_an_unknown_name_is_told_the_known_ones(whole):
+    root, _ = whole
+    assert "There is no method 'nope'. Known: naive, replay" in methods(root, "nope", code=2)
+
+
+def test_two_commands_say_busy_to_one_another(whole):
+    root, _ = whole
+    with only_run(root):
+        assert f"`perennial run` is at work here (process {os.getpid()})" in " ".join(methods(root, code=75).split())
+    with only_run(root, "methods"):
+        assert "`perennial methods` is at work here" in " ".join(methods(root, code=75).split())

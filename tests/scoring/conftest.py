@@ -1,0 +1,3 @@
+from tests.lm.conftest import rows, tiny
+
+__all__ = ["rows", "tiny"]

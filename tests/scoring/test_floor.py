@@ -1,0 +1,50 @@
+import math
+
+import pytest
+
+from tasks.params import Floor
+from tasks.scoring.floor import below
+
+ALL = Floor(new=0.8, retained=0.7, valid=0.75)
+
+
+def scores(own=0.9, new=0.9, retained=0.9, valid=0.9, older=10):
+    return {
+        "slice": "2022",
+        "model": {"accuracy": {"2022": own, "2021": 0.5}},
+        "rows": {"2022": 10, "2021": older},
+        "categories": {"new": new, "retained": retained},
+        "valid": {"accuracy": valid, "paraphrase_accuracy": 0.1},
+    }
+
+
+def test_a_slice_above_every_floor_goes_on():
+    assert below(ALL, scores()) is None
+    assert below(ALL, scores(new=0.8, retained=0.7, valid=0.75)) is None  # exactly the floor
+
+
+@pytest.mark.parametrize("measure", ["new", "retained", "valid"])
+@pytest.mark.parametrize("value", [0.6999, None, math.nan, math.inf])
+def test_less_than_the_floor_or_no_number_stops(measure, value):
+    told = below(ALL, scores(**{measure: value, **({"own": value} if measure == "new" else {})}))
+    shown = "unknown" if value is None else f"{value:.3f}"
+    assert told.startswith(f"The timeline stops after slice 2022: {measure} is {shown}, below its floor of 0.")
+    assert told.endswith("then `perennial run`.")
+
+
+def test_only_the_floors_that_are_set_count():
+    bad = scores(own=0.0, new=0.0, retained=0.0, valid=0.0)
+    assert below(Floor(), bad) is None
+    assert "valid is 0.000" in below(Floor(valid=0.1), bad)
+    assert "new" not in below(Floor(retained=0.1), bad)
+    assert below(ALL, bad).count("below its floor") == 3
+
+
+def test_a_slice_that_only_updates_is_judged_on_its_own_rows():
+    assert below(Floor(new=0.8), scores(new=None, own=0.8)) is None
+    assert "new is 0.790" in below(Floor(new=0.8), scores(new=None, own=0.79))
+
+
+def test_where_nothing_older_is_true_there_is_nothing_to_retain():
+    assert below(Floor(retained=0.7), scores(retained=None, older=0)) is None
+    assert "retained is unknown" in below(Floor(retained=0.7), scores(retained=None))
