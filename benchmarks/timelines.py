@@ -32,7 +32,6 @@ YAGO = Path(__file__).with_name("yago_relations.yaml")
 NO_RELATIONS = "names: {}\nrelations: {}\n"
 COLUMNS = ("subject", "relation", "object")
 
-NEW, UPDATED = 60, 10  # facts of a synthetic slice
 OBJECTS = 80  # names that the facts of a relation share
 MADE_UP = {  # relation: what its subjects and its objects are called
     "capital": ("{0}", "{0} City"),
@@ -66,11 +65,11 @@ def clinc(source: Path, folder: Path) -> None:
 
 
 @app.command()
-def synthetic(count: int, folder: Path, seed: int = 20) -> None:
-    """Invented facts, COUNT slices of one size: 60 are new, and 10 update an older one (70 new in the first)."""
+def synthetic(count: int, folder: Path, seed: int = 20, new: int = 60, updated: int = 10) -> None:
+    """Invented facts, COUNT slices of one size: some are new, and some update an older one (all new in the first)."""
     told = yaml.safe_load((ROOT / RELATIONS).read_text(encoding="utf-8"))["relations"]
     wordings = {relation: {"en": told[relation]["en"]} for relation in MADE_UP}
-    slices = {name: {"facts.csv": _facts(rows)} for name, rows in invented(count, seed).items()}
+    slices = {name: {"facts.csv": _facts(rows)} for name, rows in invented(count, seed, new, updated).items()}
     write_project(folder, slices, "time", yaml.safe_dump({"names": {}, "relations": wordings}, sort_keys=False))
 
 
@@ -113,22 +112,22 @@ def params_text(text: str, slices: list[str], kind: Kind) -> str:
     return _put(r"(?<=^  slice: )\S+", f'"{slices[0]}"', text)
 
 
-def invented(count: int, seed: int) -> dict[str, list[Row]]:
+def invented(count: int, seed: int, new: int = 60, updated: int = 10) -> dict[str, list[Row]]:
     """Slices of facts about subjects that there are not; a slice updates facts that are still true."""
     chance = random.Random(seed)
     relations = list(MADE_UP)
-    subjects = {relation: _names(MADE_UP[relation][0], NEW * count + UPDATED, chance) for relation in relations}
+    subjects = {relation: _names(MADE_UP[relation][0], new * count + updated, chance) for relation in relations}
     objects = {relation: _names(MADE_UP[relation][1], OBJECTS, chance) for relation in relations}
     valid: list[Row] = []
     slices = {}
     for number in range(1, count + 1):
-        old = chance.sample(range(len(valid)), UPDATED) if valid else []
+        old = chance.sample(range(len(valid)), updated) if valid else []
         changed = []
         for place in old:
             others = [name for name in objects[valid[place]["relation"]] if name != valid[place]["object"]]
             changed.append(valid[place] | {"object": chance.choice(others)})
         fresh = []
-        for at in range(NEW + UPDATED - len(old)):
+        for at in range(new + updated - len(old)):
             relation = relations[at % len(relations)]
             row = {"subject": subjects[relation].pop(), "relation": relation}
             fresh.append(row | {"object": chance.choice(objects[relation])})

@@ -1,0 +1,133 @@
+"""Does slice 40 cost what slice 5 cost? `python -m benchmarks.constant_cost FOLDER`
+
+Writes a project of 40 equal slices of invented facts into FOLDER, takes it through the pipeline's own steps in one
+process, and compares seconds, memory and stored bytes of slice 40 with those of slice 5, and what the model knows.
+Each figure is the median of three slices (4 to 6, 38 to 40): one slice's seconds are noise. A second start with the
+same folder measures only what is missing.
+"""
+
+import json
+import os
+import statistics
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import typer
+
+from benchmarks.timelines import synthetic
+from tasks import artifact
+from tasks.errors import PerennialError
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402
+
+SLICES, NEW, UPDATED = 40, 20, 4
+STEPS = 150  # of stage 1, also for base and first slice
+TEST_ROWS = 300  # of each kind, whatever the number of slices
+EARLY, LATE = (4, 5, 6), (38, 39, 40)
+MEASURED = "cost.json"
+GREEN, BLUE, GREY = "#3f8f68", "#2763a5", "#6b7885"
+
+
+def run(folder: Path, plot: Path | None = None) -> None:
+    """Measure, print the ratios, and draw them if a place for the plot is named."""
+    if not (folder / "params.yaml").exists():
+        synthetic(SLICES, folder, new=NEW, updated=UPDATED)
+        _smaller(folder / "params.yaml")
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        told = [_slice(number) for number in range(1, SLICES + 1)]
+    finally:
+        os.chdir(here)
+    for key, name in (("seconds", "seconds"), ("peak_memory_mb", "peak memory, MiB"), ("stored_bytes", "stored bytes")):
+        early, late = (statistics.median(told[number - 1][key] for number in group) for group in (EARLY, LATE))
+        print(f"{name:18s} slice 5: {early:12,.1f}   slice 40: {late:12,.1f}   ratio {late / early:.3f}")
+    early, late = (statistics.median(told[number - 1]["accuracy"] for number in group) for group in (EARLY, LATE))
+    print(f"{'all valid facts':18s} slice 5: {100 * early:11.1f}%   slice 40: {100 * late:11.1f}%   "
+          f"difference {100 * (late - early):+.1f} points")  # fmt: skip
+    if plot:
+        draw(told, plot)
+
+
+def _smaller(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for old, new in (
+        ("  steps: 400 ", f"  steps: {STEPS} "),
+        ("  rows: 6000 ", f"  rows: {TEST_ROWS} "),
+        ("  samples: 12 ", "  samples: 1 "),
+        ("threads: 2 ", "threads: 1 "),  # with one, what else runs on the machine changes little
+    ):
+        assert old in text, old
+        text = text.replace(old, new)
+    path.write_text(text, encoding="utf-8")
+
+
+def _slice(number: int) -> dict[str, Any]:
+    """Take one slice through its steps, and return what it cost and what its model knows."""
+    name = f"s{number:02}"
+    done = Path("reports/cost") / name / MEASURED
+    if done.exists():
+        return json.loads(done.read_text())
+    from tasks.lm.cost import measured
+    from tasks.steps import run_step
+
+    before = f"s{number - 1:02}" if number > 1 else "base"
+    examples = f"--examples data/examples/{name}"
+    if number == 1:
+        _run("origin --relations data/raw/relations.yaml --out data/examples/base")
+    _run(f"dataset --raw data/raw/{name} --previous data/examples/{before} --out data/examples/{name}")
+    if number == 1:
+        _run(f"pretrain {examples} --out models/base/lm")
+    steps = (
+        f"stage1 {examples} --previous models/{before}/lm --out models/{name}/stage1",
+        f"stage2 {examples} --stage1 models/{name}/stage1 --out models/{name}/lm",
+        f"evaluate {examples} --model models/{name}/lm --out reports/evaluation/{name}",
+    )
+    cost = measured(lambda: [run_step(step.split(), live=False) for step in steps])
+    scores = artifact.read_json(Path("reports/evaluation") / name / "scores.json")
+    kept = Path("models") / name / "lm" / "method"
+    told = cost | {
+        "accuracy": scores["valid"]["accuracy"],
+        "new": scores["categories"]["new"],
+        "stored_bytes": sum(
+            path.stat().st_size for path in (Path("models") / name / "lm").rglob("*") if path.is_file()
+        ),
+        "method_bytes": sum(path.stat().st_size for path in kept.rglob("*") if path.is_file()),
+    }
+    artifact.write_file(done, json.dumps(told).encode())
+    print(f"{name}  {told['seconds']:6.1f} s   {100 * told['accuracy']:5.1f} % of all valid facts", flush=True)
+    return told
+
+
+def _run(line: str) -> None:
+    from tasks.steps import run_step
+
+    run_step(line.split(), live=False)
+
+
+def draw(told: list[dict[str, Any]], path: Path) -> None:
+    """Seconds, memory and accuracy over the slices, beside one another."""
+    numbers = range(1, len(told) + 1)
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.1), layout="constrained")
+    shown = (
+        ("Seconds per slice", "seconds", 1.0, BLUE),
+        ("Peak memory, MiB", "peak_memory_mb", 1.0, GREY),
+        ("All valid facts, answered right (%)", "accuracy", 100.0, GREEN),
+    )
+    for each, (title, key, scale, colour) in zip(axes, shown, strict=True):
+        values = [scale * row[key] for row in told]
+        each.plot(numbers, values, color=colour, linewidth=2)
+        each.set(title=title, xlabel="slice", ylim=(0, 1.15 * max(values)), xlim=(1, len(told)))
+        each.spines[["top", "right"]].set_visible(False)
+        each.grid(axis="y", alpha=0.3)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(run)
+    except PerennialError as error:
+        raise SystemExit(str(error)) from error

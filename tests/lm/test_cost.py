@@ -1,0 +1,56 @@
+import pytest
+import torch
+from torch import nn
+
+from tasks.lm.batches import collate, encode
+from tasks.lm.causal import answer_logits
+from tasks.lm.cost import measured
+from tasks.lm.flops import counted
+
+
+def test_a_training_step_is_six_operations_per_weight_and_token_and_scoring_two():
+    layer = nn.Linear(7, 5, bias=False)
+    inputs = torch.randn(11, 7, requires_grad=True)
+    with counted() as trained:
+        layer(inputs).sum().backward()
+    assert trained.count == 6 * 7 * 5 * 11
+    with counted() as scored, torch.no_grad():
+        layer(inputs)
+    assert scored.count == 2 * 7 * 5 * 11
+
+
+def test_what_needs_no_gradient_is_not_charged_for_one():
+    layer = nn.Linear(7, 5, bias=False)
+    with counted() as first:
+        layer(torch.randn(11, 7))  # nothing flows back to the inputs
+    layer.requires_grad_(False)
+    with counted() as frozen:
+        layer(torch.randn(11, 7))
+    assert (first.count, frozen.count) == (4 * 7 * 5 * 11, 2 * 7 * 5 * 11)
+
+
+def test_a_models_forward_pass_is_what_its_shapes_say(tiny, rows):
+    model, tokenizer = tiny
+    batch = collate(encode(rows, tokenizer, 64), model.device)
+    with counted() as operations, torch.no_grad():
+        answer_logits(model, batch)
+    width, layers = model.config.hidden_size, model.config.num_hidden_layers
+    block = width * 3 * width + width * width + 2 * width * 4 * width  # attention in and out, two of the MLP
+    backbone = 2 * layers * block * batch.ids.numel()
+    assert operations.count == backbone + 2 * width * model.config.vocab_size * len(batch.labels)
+
+
+def test_nothing_is_counted_afterwards():
+    with counted() as operations:
+        pass
+    nn.Linear(2, 2)(torch.randn(1, 2))
+    assert operations.count == 0
+
+
+def test_the_peak_is_that_of_the_work_and_not_of_what_went_before():
+    def held(megabytes):
+        return lambda: torch.ones(megabytes * 2**18).sum()
+
+    large, small = measured(held(400)), measured(held(1))
+    assert large["peak_memory_mb"] - small["peak_memory_mb"] == pytest.approx(400, abs=60)
+    assert large["seconds"] >= 0
