@@ -172,7 +172,7 @@ def _bring_slice(
     if part.steps:
         scored = measured(
             lambda: evaluate.evaluate(
-                params.evaluate, examples, here / "lm", here / "scores", None, previous, first / "base"
+                params.evaluate.model_copy(update={"samples": 0}), examples, here / "lm", here / "scores", None, previous, first / "base"
             )
         )
     else:  # one model for all methods: its scores are there

@@ -125,7 +125,8 @@ class Generative(Section):
 
     rows: how many the model is asked for. share: of each batch. lm_share: of its questions, predicted from the
     first token on. verify: a generated answer must be the one that the model gives to the generated question.
-    prompts_only: that answer is taken, whatever was generated.
+    prompts_only: that answer is taken, whatever was generated. begun: the share of the texts that go on from the first
+    words of one of the slice's own questions; the others begin with nothing.
     """
 
     name: Literal["generative"]
@@ -137,6 +138,7 @@ class Generative(Section):
     max_new_tokens: Positive = 64
     verify: bool = True
     prompts_only: bool = False
+    begun: Share = 0.8
 
 
 class LoRA(Section):

@@ -32,7 +32,7 @@ def test_the_default_parameters_are_valid():
         ("  steps:", "  stepz:", "stepz"),
         ('"2020": {previous: base}', "2020: {previous: base}", "must be quoted"),
         ('"2021": {previous: "2020"}', '"2021": {previous: "2019"}', "slice '2021' must follow '2020'"),
-        ("share: 0.7", "share: 2.7", "methods"),
+        ("share: 0.75", "share: 2.75", "methods"),
         ("name: replay", "name: magic", "methods"),
         ("seed: 20", "seed: 20\nseed: 21", "given twice"),
         ("seed: 20", "seed: [20", "params.yaml"),
@@ -95,7 +95,7 @@ def test_a_step_called_wrongly_says_so(argv, expected, monkeypatch):
 )
 def test_methods_that_make_no_sense_together_are_refused(edited, methods, expected):
     with pytest.raises(BadInput, match=expected):
-        load_params(edited("  - {name: replay, share: 0.7}", f"  - {methods}".replace("}, {", "}\n  - {")))
+        load_params(edited("  - {name: replay, share: 0.75}", f"  - {methods}".replace("}, {", "}\n  - {")))
 
 
 def test_the_tables_of_what_fits_say_what_the_methods_say():

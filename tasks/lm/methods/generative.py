@@ -48,7 +48,7 @@ class Generative(Method):
 
     def examples(self, shares: Shares, older: list[Row]) -> Shares:
         if self.seen and self.steps:  # the base model has not learnt to write questions
-            written = pseudo_rows(self.writer, self.settings, self.seed)
+            written = pseudo_rows(self.writer, self.settings, shares[0].rows, self.seed)
             shares = with_older(shares, uncontradicted(written, shares[0].rows), self.settings.share)
         return with_whole(shares, self.settings.lm_share, self.seed)
 
@@ -67,9 +67,11 @@ def with_whole(shares: Shares, lm_share: float, seed: int) -> Shares:
     return mixed
 
 
-def pseudo_rows(writer: "Writer", settings: GenerativeSettings, seed: int) -> list[Row]:
+def pseudo_rows(writer: "Writer", settings: GenerativeSettings, fresh: list[Row], seed: int) -> list[Row]:
     """What the model writes when it is asked for `rows` rows: the finished ones, each once."""
-    pairs = _once(writer.texts(settings.rows, seed))
+    begun = round(settings.rows * settings.begun)
+    beginnings = writer.beginnings(fresh, begun, seed)
+    pairs = _once(writer.texts([*beginnings, *[[]] * (settings.rows - len(beginnings))], seed))
     if settings.verify or settings.prompts_only:
         again = _once(writer.again(pairs))
         pairs = again if settings.prompts_only else [pair for pair in pairs if pair in set(again)]
@@ -129,11 +131,25 @@ class Writer:
         self.length = min(settings.max_new_tokens, limit_of(model) // 2 - 1)
         self.sampling = {"do_sample": True, "top_k": settings.top_k, "temperature": settings.temperature, "top_p": 1.0}
 
-    def texts(self, count: int, seed: int) -> list[str]:
-        """Sampled texts; of so many those that come to their end."""
+    def beginnings(self, fresh: list[Row], count: int, seed: int) -> list[list[int]]:
+        """First tokens of the slice's own questions, cut anywhere in their first half: in these words it is asked.
+
+        What the model goes on with is what it knows, and so mostly old.
+        """
+        asked = [prompt_text(row["prompt"]) for row in fresh if row["prompt"]]
+        if not asked:
+            return []
+        random = torch.Generator().manual_seed(seed)
+        chosen = [asked[index] for index in torch.randint(len(asked), (count,), generator=random).tolist()]
+        tokens = self.tokenizer(chosen, add_special_tokens=False)["input_ids"]
+        cuts = torch.rand(count, generator=random).tolist()
+        return sorted((ids[: 1 + int(cut * len(ids) / 2)] for ids, cut in zip(tokens, cuts, strict=True)), key=len)
+
+    def texts(self, beginnings: list[list[int]], seed: int) -> list[str]:
+        """Sampled texts, one from each beginning; those that come to their end."""
         with torch.random.fork_rng():  # the training's randomness must not depend on it
             torch.manual_seed(seed)
-            return self._finished([[]] * count, self.sampling)
+            return self._finished(beginnings, self.sampling)
 
     def again(self, pairs: list[tuple[str, str]]) -> list[str]:
         """What the model is surest of, after a pair's question, or after the first half of its statement."""

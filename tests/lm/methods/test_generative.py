@@ -8,6 +8,7 @@ from tasks.lm.causal import build, load, save
 from tasks.lm.generate import answer
 from tasks.lm.methods.generative import Generative, Writer, pseudo_rows, split, uncontradicted, with_whole
 from tasks.lm.methods.method import Share
+from tasks.lm.template import prompt_text
 from tasks.lm.training import Schedule, train
 from tasks.method_params import Generative as GenerativeSettings
 from tests.lm.conftest import ROWS, SETTINGS, STATEMENTS
@@ -105,16 +106,31 @@ def test_it_is_the_same_on_a_rerun_another_with_another_seed_and_leaves_the_rand
     writer = Writer(*taught, settings())
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    once = writer.texts(150, seed=7)
+    once = writer.texts([[]] * 150, seed=7)
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(2)
-    assert writer.texts(150, seed=7) == once
-    assert writer.texts(150, seed=8) != once
+    assert writer.texts([[]] * 150, seed=7) == once
+    assert writer.texts([[]] * 150, seed=8) != once
+
+
+def test_texts_begin_as_the_slices_own_questions_do_and_go_on_with_what_the_model_knows(taught, rows):
+    model, tokenizer = taught
+    writer = Writer(model, tokenizer, settings())
+    fresh = [question(f"Who leads {name}?", "Gus") for name in ("Mars", "Venus")]
+    begun = writer.beginnings([*fresh, statement("Gus leads Mars.")], 100, seed=0)
+    wordings = [tokenizer(prompt_text(row["prompt"]), add_special_tokens=False)["input_ids"] for row in fresh]
+    assert len(begun) == 100
+    assert all(any(ids == whole[: len(ids)] and len(ids) <= 1 + len(whole) / 2 for whole in wordings) for ids in begun)
+    assert len({len(ids) for ids in begun}) > 1
+    written = [split(text) for text in writer.texts(begun, 0)]
+    known = {row["prompt"]: row["target"] for row in rows if row["prompt"]}
+    assert sum(bool(pair) and known.get(pair[0]) == pair[1] for pair in written) > 30
+    assert writer.beginnings([statement("Gus leads Mars.")], 100, seed=0) == []
 
 
 def test_writing_changes_no_weight(taught):
     before = copy.deepcopy(taught[0].state_dict())
-    pseudo_rows(Writer(*taught, settings()), settings(), 0)
+    pseudo_rows(Writer(*taught, settings()), settings(), [], 0)
     assert all(torch.equal(value, before[name]) for name, value in taught[0].state_dict().items())
 
 
@@ -124,7 +140,9 @@ def test_samples_follow_the_models_top_k_distribution(taught):
     writer = Writer(model, tokenizer, settings(top_k=3, temperature=2.0, max_new_tokens=1))
     writer._text = lambda given, more: f"{more[0]} "  # the bare token
     count = 3000
-    drawn = torch.bincount(torch.tensor([int(text) for text in writer.texts(count, 0)]), minlength=len(tokenizer))
+    drawn = torch.bincount(
+        torch.tensor([int(text) for text in writer.texts([[]] * count, 0)]), minlength=len(tokenizer)
+    )
     logits, tokens = (model(torch.tensor([[writer.start]])).logits[0, -1] / 2.0).topk(3)
     for share, token in zip(logits.softmax(-1).tolist(), tokens.tolist(), strict=True):
         assert drawn[token] / count == pytest.approx(share, abs=4 * (share * (1 - share) / count) ** 0.5)
@@ -147,7 +165,10 @@ class Told:
     def __init__(self, texts, again):
         self.told, self.told_again = texts, again
 
-    def texts(self, count, seed):
+    def beginnings(self, fresh, count, seed):
+        return []
+
+    def texts(self, beginnings, seed):
         return self.told
 
     def again(self, pairs):
@@ -168,7 +189,7 @@ SURE = ["Q1? (답변) one(답변 종료)", "Q2? (답변) three(답변 종료)", 
     ],
 )
 def test_a_row_is_kept_only_when_the_model_agrees_with_itself(given, expected):
-    made = pseudo_rows(Told(SAMPLED, SURE), settings(**given), 0)
+    made = pseudo_rows(Told(SAMPLED, SURE), settings(**given), [], 0)
     assert [(row["prompt"], row["target"]) for row in made] == expected
 
 
@@ -190,8 +211,8 @@ def test_a_text_is_a_question_with_its_answer_or_a_statement(text, expected):
 
 
 def test_a_text_that_does_not_end_is_dropped(taught):
-    whole = Writer(*taught, settings(max_new_tokens=30)).texts(100, 0)
-    short = Writer(*taught, settings(max_new_tokens=3)).texts(100, 0)
+    whole = Writer(*taught, settings(max_new_tokens=30)).texts([[]] * 100, 0)
+    short = Writer(*taught, settings(max_new_tokens=3)).texts([[]] * 100, 0)
     assert len(whole) > 80
     assert short == []
 
@@ -211,4 +232,6 @@ def test_what_the_fresh_rows_contradict_is_dropped():
 
 def test_it_writes_the_same_after_saving_and_loading(taught, tmp_path):
     save(*taught, tmp_path / "model")
-    assert Writer(*load(tmp_path / "model"), settings()).texts(40, 0) == Writer(*taught, settings()).texts(40, 0)
+    assert Writer(*load(tmp_path / "model"), settings()).texts([[]] * 40, 0) == Writer(*taught, settings()).texts(
+        [[]] * 40, 0
+    )
