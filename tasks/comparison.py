@@ -24,13 +24,17 @@ import torch
 
 from tasks import artifact, evaluate, pretrain, stage1, stage2
 from tasks.errors import BadInput, Corrupt, PerennialError
-from tasks.lm import batches, causal, head, mixing, training
+from tasks.lm import adapters, batches, causal, generate, head, mixing, pool, template, training
 from tasks.lm.cost import measured
 from tasks.lm.methods import METHODS
 from tasks.params import SLICE_NAME, Entry, Keep, Params, load_params
+from tasks.scoring import answers, few_shot, knowledge, labels, sampling
 from tasks.steps import Log
 
-CODE = (stage1, stage2, evaluate, batches, causal, head, mixing, training)
+CODE = (
+    stage1, stage2, evaluate, adapters, batches, causal, generate, head, mixing, pool, template, training,
+    answers, few_shot, knowledge, labels, sampling,
+)  # fmt: skip
 FIRST = "first"  # the folder of what all methods start from
 COST = "cost.json"
 KEY = "key.json"
@@ -170,10 +174,9 @@ def _bring_slice(
     )
     refitted = measured(lambda: stage2.stage2(refit, seed, examples, here / "stage1", here / "lm", log))
     if part.steps:
+        asked = params.evaluate.model_copy(update={"samples": 0})
         scored = measured(
-            lambda: evaluate.evaluate(
-                params.evaluate.model_copy(update={"samples": 0}), examples, here / "lm", here / "scores", None, previous, first / "base"
-            )
+            lambda: evaluate.evaluate(asked, examples, here / "lm", here / "scores", None, previous, first / "base")
         )
     else:  # one model for all methods: its scores are there
         scored = measured(lambda: shutil.copytree(first / "scores", here / "scores"))
