@@ -110,13 +110,13 @@ def test_the_oldest_slice_has_nothing_to_replay():
     ]
 
 
-def test_joint_training_draws_every_row_as_often_as_any_other(tiny):
+def test_joint_training_draws_every_row_about_as_often_as_any_other(tiny):
     model, tokenizer = tiny
-    (share,) = Joint(JointSettings(name="joint"), seed=0).examples([Share(FRESH[:10], 1.0)], OLD)
-    data = Mixture([Part(encode(share.rows, tokenizer, 64), 1.0)], 200, 100, 0, model.device)
-    drawn = Counter(index for batch in data.plans[0] for index in batch)
-    assert set(drawn) == set(range(50))
-    assert max(drawn.values()) - min(drawn.values()) <= 1
+    shares = Joint(JointSettings(name="joint"), seed=0).examples([Share(FRESH[:10], 1.0)], OLD)
+    assert [each.share for each in shares] == pytest.approx([0.2, 0.8])
+    data = Mixture([Part(encode(each.rows, tokenizer, 64), each.share) for each in shares], 1500, 50, 0, model.device)
+    often = [sum(len(batch) for batch in data.plans[part]) / len(data.parts[part].sequences) for part in (0, 1)]
+    assert often[0] == pytest.approx(often[1], rel=0.15)
 
 
 def test_a_method_that_does_nothing_is_naive_fine_tuning(tiny, tmp_path):

@@ -2,16 +2,17 @@
 
 from typing import final
 
-from tasks.lm.methods.method import Method, Row, Share, Shares
+from tasks.lm.methods.method import Method, Row, Shares
+from tasks.lm.methods.replay import with_older
 from tasks.method_params import Joint as JointSettings
 
 
 @final
 class Joint(Method):
-    """Adds all older rows to the slice's own. The comparison starts it from the base, with steps for every slice."""
+    """Gives older rows the share that they are of all. The comparison starts it from the base, with steps for all."""
 
     def __init__(self, settings: JointSettings, seed: int):
         pass
 
     def examples(self, shares: Shares, older: list[Row]) -> Shares:
-        return [Share([*shares[0].rows, *older], shares[0].share), *shares[1:]]
+        return with_older(shares, older, len(older) / max(1, len(older) + len(shares[0].rows)))
