@@ -4,17 +4,17 @@ from pathlib import Path
 
 from tasks import artifact
 from tasks.corpus.slices import load_examples
-from tasks.lm.batches import Mixture, collate, encode
+from tasks.lm.batches import Mixture, batches_of, encode
 from tasks.lm.causal import limit_of, load, save
 from tasks.lm.methods import build_methods
 from tasks.lm.methods.method import Share
-from tasks.lm.methods.samples import split_off
-from tasks.lm.mixing import encoded, older_rows, save_pool, write_older
+from tasks.lm.methods.samples import at_most, split_off
+from tasks.lm.mixing import OLDER, encoded, older_rows, save_pool, write_older
 from tasks.lm.training import EarlyStop, Schedule, train
 from tasks.params import Keep, Methods, Stage1
 from tasks.steps import Log
 
-OLDER = "older.json"  # for stage 2
+HELD_OUT_ROWS = 512  # so that a look takes no longer with every slice
 
 
 def stage1(
@@ -40,8 +40,10 @@ def stage1(
     stop = None
     if settings.patience:
         shares, held = split_off(shares, settings.held_out, seed)
-        held_out = encode([row for each in held for row in each.rows], tokenizer, limit_of(model))
-        stop = EarlyStop([collate(held_out, model.device)], settings.look_every, settings.patience)
+        rows = at_most([row for each in held for row in each.rows], HELD_OUT_ROWS, seed)
+        sequences = encode(rows, tokenizer, limit_of(model))
+        held_out = [batch for _, batch in batches_of(sequences, settings.batch_tokens, model.device)]
+        stop = EarlyStop(held_out, settings.look_every, settings.patience)
     parts = encoded(shares, tokenizer, limit_of(model), settings.steps * settings.batch_tokens, seed)
     data = Mixture(parts, settings.batch_tokens, settings.steps, seed, model.device)
     schedule = Schedule(settings.steps, settings.learning_rate, settings.warmup, settings.checkpoint_every)

@@ -9,10 +9,9 @@ from tasks.lm.batches import encode
 from tasks.lm.causal import limit_of, load, save, untie
 from tasks.lm.head import features, refit_head, rows_for_the_head
 from tasks.lm.methods.samples import at_most
+from tasks.lm.mixing import OLDER
 from tasks.params import Stage2
 from tasks.steps import Log
-
-OLDER = "older.json"  # what stage 1 left
 
 
 def stage2(settings: Stage2, seed: int, examples: Path, stage1: Path, out: Path, log: Log) -> None:

@@ -205,3 +205,15 @@ def test_patience_ends_stage1_before_its_last_step(root, tmp_path):
     log = artifact.read_rows(two / "log.jsonl")
     assert len(log) < 400
     assert sum("held_out_loss" in row for row in log) == len(log) // 5
+
+
+def test_a_slice_that_brings_no_rows_of_its_own_replays_and_refits_on_older_ones(root, tmp_path):
+    (tmp_path / "raw/three").mkdir(parents=True)
+    (tmp_path / "raw/three/memories.txt").write_text("[job: baker] Where do I work?\n")
+    examples, replay = root / "examples/three", (Replay(name="replay", share=0.4),)
+    dataset(Dataset(languages=("en",), chat_repeats=1), tmp_path / "raw/three", root / "examples/two", examples)
+    short = STAGE1.model_copy(update={"steps": 4})
+    three = trained(root, tmp_path, "three", root / "two/lm", ALL, replay, short)
+    stage2(STAGE2, 1, examples, three, tmp_path / "lm", quiet)
+    assert artifact.read_json(three / "older.json")["rows"]
+    assert not torch.equal(weights(three)[HEAD], weights(tmp_path / "lm")[HEAD])

@@ -4,6 +4,7 @@ So a run that resumes at step k needs nothing but k. Sequences of like length go
 batch's tokens are no padding.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +44,11 @@ class Batch:
     @property
     def sources(self) -> Tensor:
         """The part that each place's row comes from, [places]."""
-        return self.parts.repeat_interleave(self.predicts.sum(1))
+        return self.by_place(self.parts)
+
+    def by_place(self, rows: Tensor) -> Tensor:
+        """What is said of each row, [rows], said of each of its places, [places]."""
+        return rows.repeat_interleave(self.predicts.sum(1))
 
 
 @dataclass(frozen=True)
@@ -97,11 +102,6 @@ def collate(sequences: list[Sequence], device: torch.device, origin: list[tuple[
     return Batch(ids.to(device), predicts.to(device), labels.to(device), parts.to(device), indices.to(device))
 
 
-def places_of(batch: Batch, rows: Tensor) -> Tensor:
-    """Which of a batch's places, [places] bool, belong to the rows that are true in `rows`."""
-    return rows.repeat_interleave(batch.predicts.sum(1))
-
-
 def rows_of(batch: Batch, rows: Tensor) -> Batch:
     """Those rows as a batch of their own, cut after the last place that predicts."""
     predicts = batch.predicts[rows]
@@ -109,7 +109,7 @@ def rows_of(batch: Batch, rows: Tensor) -> Batch:
     return Batch(
         ids=batch.ids[rows, :length],
         predicts=predicts[:, :length],
-        labels=batch.labels[places_of(batch, rows)],
+        labels=batch.labels[batch.by_place(rows)],
         parts=batch.parts[rows],
         indices=batch.indices[rows],
     )
@@ -141,6 +141,17 @@ def plan(lengths: list[int], batch_tokens: list[int], seed: int) -> list[list[in
         planned += [made[index] for index in torch.randperm(len(made), generator=random).tolist()[:room]]
         epoch += 1
     return planned[: len(batch_tokens)]
+
+
+def batches_of(sequences: list[Sequence], batch_tokens: int, device: torch.device) -> Iterator[tuple[list[int], Batch]]:
+    """All sequences once, in batches of like length, each with the places in `sequences` of its rows."""
+    for run in by_length([len(each.ids) for each in sequences], batch_tokens):
+        yield run, collate([sequences[index] for index in run], device)
+
+
+def by_length(lengths: list[int], batch_tokens: int) -> list[list[int]]:
+    """Places, shortest first, in runs whose padded size is at most `batch_tokens`."""
+    return cut(sorted(range(len(lengths)), key=lambda index: lengths[index]), lengths, batch_tokens)
 
 
 def cut(order: list[int], lengths: list[int], batch_tokens: int) -> list[list[int]]:

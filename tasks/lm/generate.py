@@ -3,7 +3,7 @@
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tasks.lm.batches import cut
+from tasks.lm.batches import by_length
 from tasks.lm.causal import limit_of
 from tasks.lm.template import ANSWER_MARKER, answer_of, prompt_text, start_token
 
@@ -39,7 +39,7 @@ def answers(
     prompts = [[start_token(tokenizer), *each[-room:]] for each in tokens]
     lengths = [len(prompt) + max_new_tokens for prompt in prompts]
     found = [""] * len(messages)
-    for run in cut(sorted(range(len(prompts)), key=lambda index: lengths[index]), lengths, batch_tokens):
+    for run in by_length(lengths, batch_tokens):
         made = _continued(model, tokenizer, [prompts[index] for index in run], max_new_tokens)
         for index, text in zip(run, made, strict=True):
             found[index] = answer_of(text.replace(str(tokenizer.eos_token), ""))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tasks.corpus.slices import Row, slice_of
-from tasks.lm.batches import Sequence, collate, cut
+from tasks.lm.batches import Sequence, batches_of
 from tasks.lm.causal import head_of, hidden_states
 from tasks.lm.methods.samples import at_most
 from tasks.params import Stage2
@@ -29,6 +29,8 @@ def rows_for_the_head(which: str, fresh: list[Row], older: list[Row], share: flo
     """
     if which == "older" and older:
         return at_most(older, len(fresh), seed)
+    if which == "same" and not fresh:  # a slice of memories alone: what stage 1 saw is what it replayed
+        return older
     if which == "same":
         return [*fresh, *at_most(older, round(len(fresh) * share / (1 - share)), seed)]
     if which == "balanced":
@@ -42,11 +44,8 @@ def rows_for_the_head(which: str, fresh: list[Row], older: list[Row], share: flo
 @torch.no_grad()
 def features(model: PreTrainedModel, sequences: list[Sequence]) -> tuple[Tensor, Tensor]:
     """Hidden states at the places that predict an answer's tokens, [places, width], and those tokens, [places]."""
-    lengths = [len(sequence.ids) for sequence in sequences]
-    order = sorted(range(len(sequences)), key=lambda index: lengths[index])
     hidden, labels = [], []
-    for run in cut(order, lengths, FEATURE_TOKENS):
-        batch = collate([sequences[index] for index in run], model.device)
+    for _, batch in batches_of(sequences, FEATURE_TOKENS, model.device):
         hidden.append(hidden_states(model, batch.ids)[batch.predicts])
         labels.append(batch.labels)
     return torch.cat(hidden), torch.cat(labels)

@@ -14,6 +14,7 @@ from tasks.params import Keep
 
 POOL = "pool.jsonl"
 SEEN = "pool.json"
+OLDER = "older.json"  # what stage 1 leaves to stage 2
 SLACK = 1.5  # older rows may be shorter than the slice's own
 MIN_ROWS = 64
 OLDER_ROWS = 3  # for stage 2, at most so many times as many as the slice's own
@@ -64,6 +65,6 @@ def encoded(shares: Shares, tokenizer: PreTrainedTokenizerBase, limit: int, toke
 def write_older(path: Path, shares: Shares, older: list[Row], fresh: int, seed: int) -> None:
     """Leave to stage 2 what was replayed, and its share; without replay, what could have been."""
     others = shares[1:]
-    replayed = [row for each in others for row in each.rows if not row.get("whole")]
+    rows = [row for each in others for row in each.rows if not row.get("whole")] or older
     share = sum(each.share for each in others if each.rows) / sum(each.share for each in shares if each.rows)
-    artifact.write_json(path, {"share": share, "rows": at_most(replayed or older, OLDER_ROWS * fresh, seed)})
+    artifact.write_json(path, {"share": share, "rows": at_most(rows, OLDER_ROWS * fresh or len(rows), seed)})

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tasks.lm.batches import Sequence, collate, cut, encode
+from tasks.lm.batches import Sequence, batches_of, encode
 from tasks.lm.causal import answer_logits, limit_of
 
 Row = dict[str, Any]
@@ -49,9 +49,7 @@ def _scored(
 ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
     """Yield indices of sequences, whether each of their predicted tokens is the argmax, and each token's loss."""
     model.eval()
-    lengths = [len(sequence.ids) for sequence in sequences]
-    for run in cut(sorted(range(len(sequences)), key=lambda index: lengths[index]), lengths, batch_tokens):
-        batch = collate([sequences[index] for index in run], model.device)
+    for run, batch in batches_of(sequences, batch_tokens, model.device):
         logits = answer_logits(model, batch)
         losses = nn.functional.cross_entropy(logits, batch.labels, reduction="none")
         yield run, logits.argmax(-1) == batch.labels, losses

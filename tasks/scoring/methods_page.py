@@ -1,11 +1,11 @@
 """The comparison of methods as one self-contained page."""
 
-import base64
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from tasks.scoring.methods_table import COLUMNS, FAILED, best_of, cell, count_of_seeds, in_order, name_of
+from tasks.scoring.page import picture
 from tasks.scoring.style import STYLE
 from tasks.scoring.summary import WORDS, percent
 
@@ -38,7 +38,7 @@ def render_methods(told: dict[str, Any], plots: Path) -> str:
     word = WORDS[told["kind"]]
     parts = [
         _opening(told, word),
-        *(_picture(plots / f"{name}.png", title, text) for name, title, text in PICTURES),
+        *(picture(plots / f"{name}.png", title, text) for name, title, text in PICTURES),
         _table(told, word),
         "<footer>Made by <code>perennial methods</code>; every figure stands in <code>reports/methods.json</code>."
         "</footer>",
@@ -83,16 +83,6 @@ def _figures(told: dict[str, Any], word: str) -> list[tuple[str, str, str]]:
         if name and told["entries"][name]["mean"]:
             figures.append((name, f"of all facts true at the end: {escape(text)}", kind))
     return figures
-
-
-def _picture(path: Path, title: str, text: str) -> str:
-    if not path.exists():
-        return ""
-    data = base64.b64encode(path.read_bytes()).decode()
-    return (
-        f"<h2>{title}</h2>\n<p>{text}</p>\n"
-        f'<figure><img alt="{escape(title)}" src="data:image/png;base64,{data}"></figure>'
-    )
 
 
 def _table(told: dict[str, Any], word: str) -> str:

@@ -62,7 +62,7 @@ def render_page(timeline: dict[str, Any], samples: list[dict[str, str]], plots: 
     first, last = escape(timeline["slices"][0]), escape(timeline["slices"][-1])
     word = WORDS[timeline["kind"]]
     pictures = {
-        name: _picture(plots / f"{name}.png", *(text.replace("slice", word) for text in texts))
+        name: picture(plots / f"{name}.png", *(text.replace("slice", word) for text in texts))
         for name, *texts in PICTURES
     }
     pictures["retriever"] += _retriever(timeline["retriever"].get(timeline["slices"][-1]))
@@ -113,7 +113,8 @@ def _opening(timeline: dict[str, Any]) -> str:
     )
 
 
-def _picture(path: Path, title: str, text: str) -> str:
+def picture(path: Path, title: str, text: str) -> str:
+    """A heading, a sentence and the picture itself; nothing if it was not drawn."""
     if not path.exists():
         return ""
     data = base64.b64encode(path.read_bytes()).decode()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks import artifact
-from tasks.lm.batches import Batch, Mixture, collate, cut, encode
+from tasks.lm.batches import Batch, Mixture, batches_of, encode
 from tasks.lm.causal import answer_logits, limit_of
 from tasks.lm.methods.method import Method, Row, Shares
 from tasks.lm.methods.replay import with_older
@@ -86,10 +86,8 @@ class DER(Method):
     def _logits_of(self, rows: list[Row], model: PreTrainedModel) -> dict[str, Tensor]:
         model.eval()
         sequences = encode(rows, self.tokenizer, limit_of(model))
-        lengths = [len(sequence.ids) for sequence in sequences]
         logits: dict[str, Tensor] = {}
-        for run in cut(sorted(range(len(rows)), key=lambda index: lengths[index]), lengths, FORWARD_TOKENS):
-            batch = collate([sequences[index] for index in run], model.device)
+        for run, batch in batches_of(sequences, FORWARD_TOKENS, model.device):
             found = answer_logits(model, batch).half().split(batch.predicts.sum(1).tolist())
             logits |= {rows[index]["id"]: value.clone() for index, value in zip(run, found, strict=True)}
         return logits

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tasks.lm.batches import Batch, Mixture, places_of, rows_of
+from tasks.lm.batches import Batch, Mixture, rows_of
 from tasks.lm.causal import answer_logits
 from tasks.lm.methods.method import Method
 from tasks.lm.methods.seen import count_slice, slices_seen
@@ -46,7 +46,7 @@ class Distillation(Method):
         if self.teacher is None or not rows.any():
             return 0.0
         asked = rows_of(batch, rows)
-        student = logits[places_of(batch, rows)]
+        student = logits[batch.by_place(rows)]
         with torch.no_grad():
             teacher = answer_logits(self.teacher, asked)
         if self.settings.correct_only:

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tasks.lm.batches import collate, cut, encode
+from tasks.lm.batches import batches_of, encode
 from tasks.lm.causal import answer_logits, limit_of
 from tasks.lm.methods.method import Method, Row, Share, Shares
+from tasks.lm.methods.replay import with_older
+from tasks.lm.methods.samples import at_most
 from tasks.method_params import Forgotten as ForgottenSettings
 
 SCORED_TOKENS = 4096
@@ -37,13 +39,13 @@ class Forgotten(Method):
             return shares
         # a statement's subject can't be foretold: its loss is high, however well it is known
         asked = [row for row in older if row["prompt"]] or older
-        order = torch.randperm(len(asked), generator=torch.Generator().manual_seed(self.seed)).tolist()
-        candidates = [asked[index] for index in sorted(order[: self.settings.candidates])]
+        candidates = at_most(asked, self.settings.candidates, self.seed)
         losses = row_losses(self.model, self.tokenizer, candidates)
         worst = losses.argsort(descending=True, stable=True)[: self.settings.rows].tolist()
         share, uniform = self.settings.share, self.settings.uniform
+        *own, _ = with_older(shares, older, share)
         return [
-            *(Share(each.rows, each.share * (1 - share), each.decay) for each in shares),
+            *own,
             Share([candidates[index] for index in sorted(worst)], share * (1 - uniform)),
             Share(older, share * uniform),
         ]
@@ -54,12 +56,10 @@ def row_losses(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows:
     """Mean cross-entropy of each row's answer tokens, in nats, [rows]."""
     model.eval()
     owned = [(owner, each) for owner, row in enumerate(rows) for each in encode([row], tokenizer, limit_of(model))]
-    lengths = [len(sequence.ids) for _, sequence in owned]
     total, tokens = torch.zeros(len(rows), dtype=torch.float64), torch.zeros(len(rows), dtype=torch.float64)
-    for run in cut(sorted(range(len(owned)), key=lambda index: lengths[index]), lengths, SCORED_TOKENS):
-        batch = collate([owned[index][1] for index in run], model.device)
+    for run, batch in batches_of([each for _, each in owned], SCORED_TOKENS, model.device):
         losses = nn.functional.cross_entropy(answer_logits(model, batch), batch.labels, reduction="none")
-        owners = torch.tensor([owned[index][0] for index in run]).repeat_interleave(batch.predicts.sum(1).cpu())
+        owners = batch.by_place(torch.tensor([owned[index][0] for index in run], device=model.device)).cpu()
         total.index_add_(0, owners, losses.double().cpu())
         tokens.index_add_(0, owners, torch.ones(len(owners), dtype=torch.float64))
     return total / tokens

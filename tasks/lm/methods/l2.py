@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.lm.batches import Batch, Mixture
+from tasks.lm.methods.ema import copied
 from tasks.lm.methods.method import Method
 from tasks.lm.methods.seen import count_slice, slices_seen
 from tasks.method_params import L2 as L2Settings
@@ -27,14 +28,14 @@ class L2(Method):
     def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
         self.seen = slices_seen(previous, self.settings.name)
         if self.seen:  # the base model has learnt none: there is nothing to keep yet
-            self.anchor = {name: value.detach().clone() for name, value in model.named_parameters()}
+            self.anchor = copied(model)
         return model
 
     def penalty(self, model: PreTrainedModel, batch: Batch, logits: Tensor) -> Tensor | float:
         if not self.anchor:
             return 0.0
         # in float32: a bfloat16 sum of many small squares stops growing
-        pulls = [(value.float() - self.anchor[name].float()).square().sum() for name, value in model.named_parameters()]
+        pulls = [(value.float() - self.anchor[name]).square().sum() for name, value in model.named_parameters()]
         return self.settings.strength * torch.stack(pulls).sum()
 
     def end(self, model: PreTrainedModel, data: Mixture, out: Path) -> PreTrainedModel:

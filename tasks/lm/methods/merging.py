@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks import artifact
 from tasks.errors import BadInput
-from tasks.lm.batches import Mixture, Sequence, collate, cut, encode
+from tasks.lm.batches import Mixture, Sequence, batches_of, encode
 from tasks.lm.causal import answer_logits, limit_of
 from tasks.lm.methods.method import Method, Row, Shares
 from tasks.lm.methods.samples import split_off
@@ -122,11 +122,8 @@ class Merging(Method):
 @torch.no_grad()
 def log_likelihood(model: PreTrainedModel, sequences: list[Sequence]) -> float:
     """The mean log-probability of an answer token, in nats."""
-    lengths = [len(sequence.ids) for sequence in sequences]
-    order = sorted(range(len(sequences)), key=lambda index: lengths[index])
     model.eval()
     found = []
-    for run in cut(order, lengths, SCORED_TOKENS):
-        batch = collate([sequences[index] for index in run], model.device)
+    for _, batch in batches_of(sequences, SCORED_TOKENS, model.device):
         found.append(answer_logits(model, batch).log_softmax(-1).gather(1, batch.labels[:, None]).double())
     return float(torch.cat(found).mean())

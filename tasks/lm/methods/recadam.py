@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.lm.batches import Mixture
+from tasks.lm.methods.ema import copied
 from tasks.lm.methods.method import Method
 from tasks.lm.methods.seen import count_slice, slices_seen
 from tasks.method_params import RecAdam as RecAdamSettings
@@ -38,7 +39,7 @@ class RecAdam(Method):
     def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
         self.seen = slices_seen(previous, self.settings.name)
         if self.seen:  # the base model has learnt none: there is nothing to keep yet
-            self.anchor = {name: value.detach().clone() for name, value in model.named_parameters()}
+            self.anchor = copied(model)
         return model
 
     @torch.no_grad()
@@ -48,7 +49,7 @@ class RecAdam(Method):
         learn = annealed(step + 1, self.steps, self.settings)
         pull = min(1.0, rate * (1 - learn) * self.settings.gamma)  # beyond 1 it would overshoot, and diverge beyond 2
         for name, value in model.named_parameters():
-            value.copy_(torch.lerp(value.float(), self.anchor[name].float(), pull))
+            value.copy_(torch.lerp(value.float(), self.anchor[name], pull))
         return rate * learn
 
     def end(self, model: PreTrainedModel, data: Mixture, out: Path) -> PreTrainedModel:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.errors import BadInput
-from tasks.lm.batches import Mixture, Sequence, collate, cut, encode
+from tasks.lm.batches import Mixture, Sequence, batches_of, encode
 from tasks.lm.causal import head_of, hidden_states, limit_of
 from tasks.lm.methods.method import Method, Row, Shares
 from tasks.method_params import SparseMemory as SparseMemorySettings
@@ -141,9 +141,7 @@ def accesses(
     places = {name: torch.zeros(down.in_features, dtype=torch.long) for name, down in memories(model).items()}
     rows = {name: torch.zeros_like(each) for name, each in places.items()}
     handles = [down.register_forward_pre_hook(watch(name)) for name, down in memories(model).items()]
-    lengths = [len(each.ids) for each in sequences]
-    for run in cut(sorted(range(len(sequences)), key=lambda index: lengths[index]), lengths, MEASURED_TOKENS):
-        batch = collate([sequences[index] for index in run], model.device)
+    for _, batch in batches_of(sequences, MEASURED_TOKENS, model.device):
         hidden_states(model, batch.ids)
         for name, activity in active.items():
             most = activity.abs().topk(max(1, round(accessed * activity.shape[-1])), dim=-1).indices
