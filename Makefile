@@ -1,6 +1,10 @@
 # make run    the whole timeline: data, training, evaluation, MLflow, the table
 # make test   the test suite
 # make prove  the longer proofs: kill sweeps, byte-identical reruns
+# make prove-memory  100,000 memories written while their writers are killed
+# make bench-index      which index for how many vectors (docs/index.md)
+# make bench-retrieval  which ranker finds what: rewrites the tables of docs/retrieval.md
+# make pgvector-server  a PostgreSQL with pgvector for trials; FOLDER=... keeps its data elsewhere
 # make lint   ruff and mypy
 # make clean  removes what was built, never data/raw, dvc.lock or anybody's memories
 #
@@ -16,7 +20,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$name && break; done)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test prove lint clean
+.PHONY: run test prove prove-memory bench-index bench-retrieval pgvector-server lint clean
 
 run: $(VENV)/installed
 	perennial run
@@ -26,6 +30,19 @@ test: $(VENV)/installed-test
 
 prove: $(VENV)/installed-test
 	pytest -m slow
+
+prove-memory: $(VENV)/installed-test
+	folder=$$(mktemp -d); python -m tests.memory.killing "$$folder" 100000 100; rm -rf "$$folder"
+
+bench-index: $(VENV)/installed-test
+	nice python -m benchmarks.index reports/index.md
+
+bench-retrieval: $(VENV)/installed
+	nice python -m benchmarks.retrieval
+
+FOLDER ?= .perennial/pgvector
+pgvector-server: $(VENV)/installed-test
+	python -m benchmarks.pgvector_server "$(FOLDER)"
 
 lint: $(VENV)/installed-lint
 	ruff check .

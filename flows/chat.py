@@ -1,19 +1,39 @@
 """`perennial chat`: brings a slice's model, its retriever and the user's memories together."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 
 from tasks import artifact
 from tasks.errors import BadInput
-from tasks.params import load_params
+from tasks.params import Chat, load_params
 
-MODELS = Path("models")
+MODELS, EVALUATION = Path("models"), Path("reports/evaluation")
 STORE = Path(".perennial/memories.db")
 
 
+class Chosen(NamedTuple):
+    """A slice's models, checked, and how they are to chat."""
+
+    name: str
+    lm: Path
+    retriever: Path
+    settings: Chat
+    documents: tuple[str, float]  # how they are used
+
+
 def chat_with(root: Path, chosen: str | None, user: str, console: Console) -> None:
-    """Talk with the model of the chosen slice, by default the champion's.
+    """Talk with the model of the chosen slice, by default the champion's."""
+    name, lm, retriever, settings, documents = chosen_models(root, chosen)
+    from tasks.memory.conversation import converse
+
+    console.print(f"The model of {name}, with the memories of {user}.", style="dim", highlight=False)
+    converse(lm, retriever, root / STORE, user, settings, console, documents)
+
+
+def chosen_models(root: Path, chosen: str | None) -> Chosen:
+    """The models of the chosen slice, by default the champion's.
 
     Raises:
         BadInput: the slice is unknown or not trained yet, or there is no champion.
@@ -22,15 +42,13 @@ def chat_with(root: Path, chosen: str | None, user: str, console: Console) -> No
     params = load_params(root / "params.yaml")
     if name not in params.timeline:
         raise BadInput(f"There is no slice '{name}'. The slices are: {', '.join(params.timeline)}.")
-    folder = root / MODELS / name
-    lm = artifact.verified(folder / "lm")
-    retriever = artifact.verified(folder / "retriever")
-    metrics = artifact.read_json(retriever / "metrics.json")
-    from tasks.memory.conversation import converse
+    from tasks.scoring.retrieval_use import policy
 
-    console.print(f"The model of {name}, with the memories of {user}.", style="dim", highlight=False)
-    threshold = metrics.get("threshold", params.retriever.threshold)
-    converse(lm, retriever, root / STORE, user, threshold, console)
+    folder = root / MODELS / name
+    lm, retriever = (artifact.verified(folder / part) for part in ("lm", "retriever"))
+    scores = root / EVALUATION / name / "scores.json"
+    documents = policy(artifact.read_json(scores) if scores.exists() else {})
+    return Chosen(name, lm, retriever, params.chat, documents)
 
 
 def _champion() -> str:

@@ -1,4 +1,4 @@
-"""The command line: `perennial run | status | add | chat | compare | methods | report`."""
+"""The command line: `perennial run | status | add | chat | learn | memory | compare | methods | report`."""
 
 import logging
 import os
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import tasks  # noqa: F401  (sets what libraries read when they are imported)
+from flows.memory import memory
 from tasks.errors import BadInput, PerennialError
 
 INTERRUPTED = 130
@@ -25,6 +26,7 @@ QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 PLAIN_WIDTH = 120  # where there is no terminal to ask
+LOWEST_PORT, HIGHEST_PORT = 1024, 65_535  # below are the system's own
 ROOT_FILES = ("dvc.yaml", "params.yaml")
 
 app = typer.Typer(
@@ -35,6 +37,7 @@ app = typer.Typer(
 )
 console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 complaints = Console(stderr=True)
+app.add_typer(memory, name="memory")
 
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show the libraries' logs, and tracebacks.")]
 
@@ -98,13 +101,34 @@ def add(
 def chat(
     model: Annotated[str | None, typer.Option(metavar="SLICE", help="Another slice's model than the champion.")] = None,
     user: Annotated[str, typer.Option(help="Whose memories are used.")] = "me",
+    web: Annotated[bool, typer.Option("--web", help="On a page in the browser, for this machine alone.")] = False,
+    port: Annotated[int, typer.Option(min=LOWEST_PORT, max=HIGHEST_PORT, help="Of that page.")] = 8765,
     verbose: Verbose = False,
 ) -> None:
-    """Talk with the champion, with its memory; /memory, /reset, /exit."""
+    """Talk with the champion, with its memory; /memory, /reset, /exit. With --web on a page that shows it all."""
     root = _enter(verbose)
+    if web:
+        from flows.serve import serve_chat
+
+        serve_chat(root, model, user, port, console)
+        return
     from flows.chat import chat_with
 
     chat_with(root, model, user, console)
+
+
+@app.command()
+def learn(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Text or Markdown: notes.md, manual.txt, ...")],
+    user: Annotated[str, typer.Option(help="Whose chat looks things up in them.")] = "me",
+    verbose: Verbose = False,
+) -> None:
+    """Read documents for the chat to look things up in; one that has changed is replaced."""
+    files = [path.absolute() for path in files]
+    root = _enter(verbose)
+    from flows.learn import learn_files
+
+    console.print(escape(learn_files(root, files, user)), highlight=False, soft_wrap=True)
 
 
 @app.command()

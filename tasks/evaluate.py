@@ -13,6 +13,7 @@ from tasks.scoring.answers import exact_matches, perplexity
 from tasks.scoring.few_shot import ask_with_shots
 from tasks.scoring.knowledge import Knowledge, categories, samples_of, valid_accuracy
 from tasks.scoring.labels import classify
+from tasks.scoring.retrieval_use import Rank, retrieval_use
 from tasks.scoring.sampling import Sample, sample_rows
 
 SCATTER = "scatter.csv"
@@ -36,9 +37,9 @@ def evaluate(
         model: the slice's model, scored on all slices seen.
         out: gets scores.json, and the retriever's scatter.csv.
         stage1: the same model before stage 2.
-        previous: the model of the slice before, scored on this slice only (forward transfer).
+        previous: the model of the slice before, scored on this slice only (forward transfer; with retrieval, too).
         base: the model before any slice, scored on this slice only (the baseline of forward transfer).
-        retriever: of the slice; its own metrics are taken over.
+        retriever: of the slice; its own metrics are taken over, and it finds the documents of retrieval_use.
     """
     slices = history(examples)
     valid = valid_facts(slices)
@@ -76,6 +77,10 @@ def evaluate(
     for name, folder in (("previous", previous), ("base", base)):
         if folder:
             scores[name] = measure(*load(folder), slices[-1:], sample, settings).scores()
+    if retriever and settings.retrieval:
+        earlier = load(previous) if previous and len(slices) > 1 else None  # the base has read the first slice
+        if told := retrieval_use((lm, tokenizer), earlier, slices, valid, _ranker(retriever), settings):
+            scores["retrieval_use"] = told
     with artifact.writing(out) as folder:
         artifact.write_json(folder / "scores.json", scores)
         if retriever and (retriever / SCATTER).exists():
@@ -97,3 +102,12 @@ def measure(model: Any, tokenizer: Any, slices: list[Examples], sample: Sample, 
     stale = [{**row, "target": row["stale"]} for row in updated]
     known.add(newest, "stale", stale, exact_matches(model, tokenizer, stale, settings.batch_tokens))
     return known
+
+
+def _ranker(retriever: Path) -> Rank:
+    """The retriever's own ranker of documents; BM25 if there is no trained one."""
+    from tasks.retrieval.rankers import Bm25
+    from tasks.retrieval.search import load_finder
+
+    finder = load_finder(retriever)
+    return finder.documents.scores if finder else Bm25().scores

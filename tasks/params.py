@@ -15,7 +15,7 @@ PARAMS = Path("params.yaml")
 MAX_BYTES = 256 * 1024
 SLICE_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 BASE = "base"
-RESERVED = {BASE, "naive"}
+RESERVED = {BASE, "naive", "topics"}
 Kind = Literal["time", "domain"]  # whether a later slice is newer, or only another one
 
 
@@ -29,18 +29,33 @@ class Dataset(Section):
 
 
 class Pairs(Section):
+    similarity: Literal["graded", "key_words"] = "graded"
     synonyms: tuple[tuple[str, ...], ...]
     max_rows: Positive
 
 
-class Retriever(Section):
-    model: str
-    epochs: Positive
+class Fitting(Section):
+    """How a sentence encoder is trained."""
+
     batch_size: Positive
     learning_rate: Rate
     warmup: Share
+
+
+class Encoder(Fitting):
+    model: str
+    epochs: Positive
+    vocabulary: Annotated[int, Field(ge=100)]
+    width: Positive
     max_length: Positive
+    copies: Positive
+
+
+class Retriever(Fitting):
+    steps: Positive
+    ranker: Literal["hybrid", "sbert", "dpr", "tfidf", "bm25"]
     threshold: Annotated[float, Field(ge=-1, le=1)]
+    max_false: Annotated[float, Field(gt=0, lt=1)]
 
 
 class Pretrain(Section):
@@ -107,6 +122,18 @@ class Evaluate(Section):
     samples: Positive
     rows: Positive = 6000
     shots: Annotated[int, Field(ge=0)] = 0
+    retrieval: Annotated[int, Field(ge=0)] = 200
+
+
+class Chat(Section):
+    """How users are answered."""
+
+    answer_tokens: Positive = 64
+    attempts: Positive = 3
+    memories: Positive = 10_000
+    chunks: Positive = 3
+    combine: Literal["concatenate", "sequence", "token"] = "concatenate"
+    index: Literal["auto", "flat", "ivf", "hnsw"] = "auto"
 
 
 class Gate(Section):
@@ -150,6 +177,7 @@ class Params(Section):
     timeline: dict[str, Slice]
     reference: dict[str, Slice]
     dataset: Dataset
+    encoder: Encoder
     pairs: Pairs
     retriever: Retriever
     pretrain: Pretrain
@@ -158,6 +186,7 @@ class Params(Section):
     methods: Methods
     stage2: Stage2
     evaluate: Evaluate
+    chat: Chat = Chat()
     gate: Gate
     floor: Floor = Floor()
     comparison: Comparison
@@ -201,14 +230,14 @@ def load_params(path: Path = PARAMS) -> Params:
         raise BadInput(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}.") from error
 
 
-def load_yaml(text: str, path: Path) -> Any:
+def load_yaml(text: str, path: Path, max_bytes: int = MAX_BYTES) -> Any:
     """Parse YAML without aliases (a few hundred bytes of them can expand to gigabytes).
 
     Raises:
         BadInput: too large, an alias, a key that is given twice or is no string, or no YAML at all.
     """
-    if len(text.encode()) > MAX_BYTES:
-        raise BadInput(f"{path} is larger than {MAX_BYTES // 1024} KiB.")
+    if len(text.encode()) > max_bytes:
+        raise BadInput(f"{path} is larger than {max_bytes // 1024} KiB.")
     try:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:

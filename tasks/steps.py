@@ -25,7 +25,7 @@ from tasks.params import Methods, Params, Section, load_params
 Log = Callable[[int, dict[str, float]], None]
 
 STEPS = (
-    "origin", "dataset", "pairs", "retriever", "pretrain", "stage1", "stage2", "evaluate", "naive", "report",
+    "origin", "encoder", "dataset", "pairs", "retriever", "pretrain", "stage1", "stage2", "evaluate", "naive", "report",
 )  # fmt: skip
 SINGLE = ("seed", "kind")  # keys of params.yaml that are no section, by the arguments' own names
 SCRATCH = Path(".perennial/scratch")

@@ -1,8 +1,10 @@
 """The Cartesian product of memories and messages, scored by how much their keys share."""
 
+import unicodedata
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import accumulate, product
 from random import Random
 
@@ -12,7 +14,9 @@ Line = tuple[str, str, str]  # key, value, message
 Pair = tuple[str, str, str, str, float]
 
 
-def cartesian_pairs(lines: list[Line], synonyms: Synonyms, max_rows: int, seed: int) -> Iterator[Pair]:
+def cartesian_pairs(
+    lines: list[Line], synonyms: Synonyms, max_rows: int, seed: int, similarity: str = "key_words"
+) -> Iterator[Pair]:
     """Every ordered pair (i, j) of lines, in that order: memory of i, message of j, similarity of their keys.
 
     Of more than `max_rows` pairs the rare ones, with the same key, are kept first, as long as they are not more
@@ -24,21 +28,46 @@ def cartesian_pairs(lines: list[Line], synonyms: Synonyms, max_rows: int, seed: 
         synonyms: groups of keys that count as one.
         max_rows: how many pairs are made at most.
         seed: of the choice.
+        similarity: of keys that differ, one of SIMILARITIES.
     """
     everything = product(range(len(lines)), repeat=2)
     keys = [line[0] for line in lines]
     places = everything if len(lines) ** 2 <= max_rows else _sample(_groups(keys, synonyms), max_rows, seed)
     for i, j in places:
-        similarity = key_similarity(keys[i], keys[j], synonyms)
-        yield memory_text(lines[i]), lines[i][2], memory_text(lines[j]), lines[j][2], similarity
+        alike = key_similarity(keys[i], keys[j], synonyms, similarity)
+        yield memory_text(lines[i]), lines[i][2], memory_text(lines[j]), lines[j][2], alike
 
 
-def key_similarity(one: str, other: str, synonyms: Synonyms) -> float:
-    """1.0 for the same key or synonyms, else |A and B| / |A or B| over the keys' words, rounded to four digits."""
-    if one == other or any(one in group and other in group for group in synonyms):
-        return 1.0
+def key_words(one: str, other: str) -> float:
+    """|A and B| / |A or B| over the keys' words, rounded to four digits."""
     words, other_words = set(one.split(" ")), set(other.split(" "))
     return round(len(words & other_words) / len(words | other_words), 4)
+
+
+def graded(one: str, other: str) -> float:
+    """Half of |A and B| / |A or B| over the keys' runs of three letters, rounded to four digits.
+
+    Words that are forms of one another count for what they share (plan, plans; Hangul is taken apart into letters);
+    and a related key is never more than half right, as tomorrow's weather is no answer to a question for today's.
+    """
+    runs, other_runs = _runs(one), _runs(other)
+    return round(0.5 * len(runs & other_runs) / len(runs | other_runs), 4)
+
+
+SIMILARITIES = {"key_words": key_words, "graded": graded}
+
+
+def key_similarity(one: str, other: str, synonyms: Synonyms, kind: str = "key_words") -> float:
+    """1.0 for the same key or synonyms, else how much the two have in common, by one of SIMILARITIES."""
+    if one == other or any(one in group and other in group for group in synonyms):
+        return 1.0
+    return SIMILARITIES[kind](one, other)
+
+
+@lru_cache(maxsize=4096)
+def _runs(key: str) -> frozenset[str]:
+    padded = f"<{unicodedata.normalize('NFKD', key.lower())}>"
+    return frozenset(padded[start : start + 3] for start in range(len(padded) - 2))
 
 
 def memory_text(memory: Sequence[str]) -> str:

@@ -95,17 +95,21 @@ def text_rows(name: str, rows: list[Numbered], held_out: int = 10) -> tuple[list
     ]
 
 
-def split_memories(rows: list[Numbered], test_keys: int = 8, test_lines: int = 5) -> list[Row]:
-    """Assign memory lines to train or test, by key and by line, never by pair.
+def split_memories(rows: list[Numbered]) -> list[Row]:
+    """Assign memory lines to train, calibration or test, by key and by line, never by pair.
 
-    One key in `test_keys` is held out whole, and one line in `test_lines` of the other keys. The choice hangs on
-    the text alone, so that a key or line has the same side in every slice.
+    One key in eight is tested on whole and one in sixteen calibrates; of the other keys' lines one in five is tested
+    on and one in ten calibrates. The choice hangs on the text alone, so that a key or line has the same side in every
+    slice.
     """
-    split = []
-    for _, row in rows:
-        held_out = _digest(row["key"]) % test_keys == 0 or _digest(row["key"] + row["message"]) % test_lines == 0
-        split.append({**row, "split": "test" if held_out else "train"})
-    return split
+    return [{**row, "split": _split(row)} for _, row in rows]
+
+
+def _split(row: dict[str, str]) -> str:
+    key, line = _digest(row["key"]), _digest(row["key"] + row["message"])
+    if key % 8 == 0 or line % 5 == 0:
+        return "test"
+    return "calibration" if key % 16 == 4 or line % 10 == 3 else "train"
 
 
 def _spoken(fact: Row, templates: Templates, languages: tuple[str, ...]) -> Iterator[tuple[str, str, str, Wording]]:

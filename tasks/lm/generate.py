@@ -1,14 +1,29 @@
 """Answers messages with the causal LM, by the template that it was trained with."""
 
+from typing import Any, NamedTuple
+
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from torch import Tensor
+from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteria
 
 from tasks.lm.batches import by_length
 from tasks.lm.causal import limit_of
-from tasks.lm.template import ANSWER_MARKER, answer_of, prompt_text, start_token
+from tasks.lm.template import ANSWER_MARKER, ANSWER_START, answer_of, prompt_text, start_token
 
 LONGEST = 64  # tokens of an answer
+LONGEST_BEFORE = 512  # tokens of what stands before a message, however much room the model has
 BATCH_TOKENS = 8192
+ATTEMPTS = 3
+TEMPERATURE = 0.6  # of the attempts after the first, which is greedy
+MARKER_TOKENS = len(ANSWER_MARKER.encode())  # no tokenizer spells it with more: a token is a byte at least
+TEMPLATE = (ANSWER_MARKER, ANSWER_START, "### 답변:")  # the last one is of models that were tuned elsewhere
+BROKEN = "\ufffd"  # half a character
+ROUNDS, LOOP = 3, 16  # a text that ends in so many rounds of the same, over so many characters, is a loop
+
+
+class Said(NamedTuple):
+    text: str  # up to the end marker or the end token
+    ended: bool  # by one of them, and not by the limit
 
 
 def answer(
@@ -32,24 +47,127 @@ def answers(
 
     Half of what the model has room for is kept for the message, whatever `max_new_tokens` asks for.
     """
-    max_new_tokens = min(max_new_tokens, limit_of(model) // 2)
-    room = limit_of(model) - max_new_tokens - 1
-    texts = [prompt_text(message) for message in messages]
-    tokens = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-    prompts = [[start_token(tokenizer), *each[-room:]] for each in tokens]
+    max_new_tokens, prompts = _prompts(model, tokenizer, messages, max_new_tokens)
     lengths = [len(prompt) + max_new_tokens for prompt in prompts]
     found = [""] * len(messages)
     for run in by_length(lengths, batch_tokens):
         made = _continued(model, tokenizer, [prompts[index] for index in run], max_new_tokens)
-        for index, text in zip(run, made, strict=True):
-            found[index] = answer_of(text.replace(str(tokenizer.eos_token), ""))
+        for index, said in zip(run, made, strict=True):
+            found[index] = said.text
     return found
+
+
+def sound_answer(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    message: str,
+    max_new_tokens: int = LONGEST,
+    attempts: int = ATTEMPTS,
+) -> str:
+    """The first of a few answers that is neither empty nor broken: the greedy one, then sampled ones.
+
+    An attempt's seed is its number, so that the same message gets the same answer. If no answer is sound, it is
+    the readable part of the first that has one, and "" if none has.
+    """
+    max_new_tokens, prompts = _prompts(model, tokenizer, [message], max_new_tokens)
+    markers = markers_of(tokenizer)
+    told = []
+    for attempt in range(attempts):
+        sampled = Sampled(attempt) if attempt else None
+        said = _continued(model, tokenizer, prompts, max_new_tokens, sampled)[0]
+        if not said.ended:
+            said = said._replace(text=said.text.rstrip(BROKEN).rstrip())  # the limit can cut a character in half
+        if is_sound(said, markers):
+            return said.text
+        told.append(said)
+    return next(filter(None, (readable(said.text, markers) for said in told)), "")
+
+
+def is_sound(said: Said, markers: tuple[str, ...]) -> bool:
+    """Whether an answer can be shown: it says something, in whole characters, without markers and not in a loop.
+
+    One that only ran into the limit can.
+    """
+    structure = any(marker in said.text for marker in (*markers, BROKEN))
+    return bool(said.text) and not structure and (said.ended or not loop_of(said.text))
+
+
+def readable(text: str, markers: tuple[str, ...]) -> str:
+    """What is left of a broken answer without markers and half characters, its loop gone round once."""
+    while any(marker in text for marker in (*markers, BROKEN)):
+        for marker in (*markers, BROKEN):
+            text = text.replace(marker, "")
+    return text[: len(text) - loop_of(text)].strip()
+
+
+def loop_of(text: str) -> int:
+    """How many characters at the end of a text only repeat what stands before them; 0 if it is no loop.
+
+    The last round may be cut off anywhere, as the limit on tokens does.
+    """
+    for period in range(1, len(text) // ROUNDS + 1):
+        length = period
+        while length < len(text) and text[-length - 1] == text[period - length - 1]:
+            length += 1
+        if length >= max(ROUNDS * period, LOOP):
+            return length - period
+    return 0
+
+
+def markers_of(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """The texts that the model reads as structure, longest first: the template's and the tokenizer's special tokens."""
+    added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+    found = {*TEMPLATE, *map(str, tokenizer.all_special_tokens), *added}
+    return tuple(sorted(found, key=lambda marker: (-len(marker), marker)))
+
+
+def fitting(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    contexts: list[str],
+    message: str,
+    max_new_tokens: int = LONGEST,
+) -> list[str]:
+    """Of contexts, the best first, those that have room before the message; the best is shortened rather than lost."""
+    asked = len(tokenizer(prompt_text(message), add_special_tokens=False)["input_ids"])
+    room = min(LONGEST_BEFORE, _room(model, _at_most(model, max_new_tokens)) - asked)
+    kept: list[str] = []
+    for context in contexts:
+        tokens = tokenizer(f"{context} ", add_special_tokens=False)["input_ids"]
+        if len(tokens) > room:
+            beginning = str(tokenizer.decode(tokens[: max(0, room - 1)])).rstrip(BROKEN).rstrip()
+            return kept or [beginning] * bool(beginning)
+        kept.append(context)
+        room -= len(tokens)
+    return kept
+
+
+def _at_most(model: PreTrainedModel, max_new_tokens: int) -> int:
+    return min(max_new_tokens, limit_of(model) // 2)
+
+
+def _room(model: PreTrainedModel, max_new_tokens: int) -> int:
+    return limit_of(model) - max_new_tokens - 1
+
+
+def _prompts(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, messages: list[str], max_new_tokens: int
+) -> tuple[int, list[list[int]]]:
+    """How many tokens an answer may have, and the messages' prompts."""
+    max_new_tokens = _at_most(model, max_new_tokens)
+    texts = [prompt_text(message) for message in messages]
+    tokens = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    return max_new_tokens, [[start_token(tokenizer), *each[-_room(model, max_new_tokens) :]] for each in tokens]
 
 
 @torch.no_grad()
 def _continued(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[list[int]], max_new_tokens: int
-) -> list[str]:
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[list[int]],
+    max_new_tokens: int,
+    sampled: "Sampled | None" = None,
+) -> list[Said]:
     """What follows each prompt. They are padded on the left, so that every answer begins at the same place; from
     the mask, generate counts each row's positions from its own first token on.
     """
@@ -63,8 +181,57 @@ def _continued(
         attention_mask=mask,
         max_new_tokens=max_new_tokens,
         do_sample=False,
-        stop_strings=[ANSWER_MARKER],
-        tokenizer=tokenizer,
+        stopping_criteria=[EndMarker(tokenizer, length)],
+        logits_processor=[sampled] if sampled else [],
         pad_token_id=pad,
     )
-    return [str(tokenizer.decode(row, skip_special_tokens=False)) for row in made[:, length:]]
+    ends = {tokenizer.eos_token_id, *_numbers(model.generation_config.eos_token_id)}  # type: ignore[union-attr]
+    return [_said(tokenizer, row, ends) for row in made[:, length:].tolist()]
+
+
+def _said(tokenizer: PreTrainedTokenizerBase, row: list[int], ends: set[int | None]) -> Said:
+    stop = next((place for place, token in enumerate(row) if token in ends), len(row))
+    text = str(tokenizer.decode(row[:stop], skip_special_tokens=False))
+    ended = stop < len(row) or ANSWER_MARKER in text
+    return Said(answer_of(text), ended)
+
+
+def _numbers(token: Any) -> list[int]:
+    return token if isinstance(token, list) else [token]
+
+
+class EndMarker(StoppingCriteria):
+    """Ends each row of a batch for itself, as soon as its new tokens spell the end marker.
+
+    The small base's tokenizer knows the marker as one token; another's tokens for it depend on what stands before
+    it (".(" may be one). So the last tokens are read as text, but only where the very last one closes a bracket.
+    generate's `stop_strings` ends at the same places, and goes through the whole vocabulary at every call.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, start: int):
+        self.tokenizer, self.start = tokenizer, start  # the prompt, before `start`, may hold anything
+        self.closing: dict[int, bool] = {}
+
+    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:  # type: ignore[override]
+        rows = input_ids[:, max(self.start, input_ids.shape[1] - MARKER_TOKENS) :].tolist()
+        return torch.tensor([self._ends(row) for row in rows], dtype=torch.bool, device=input_ids.device)
+
+    def _ends(self, row: list[int]) -> bool:
+        if row[-1] not in self.closing:
+            self.closing[row[-1]] = ANSWER_MARKER[-1] in self.tokenizer.decode(row[-1:])
+        return self.closing[row[-1]] and ANSWER_MARKER in self.tokenizer.decode(row)
+
+
+class Sampled(LogitsProcessor):
+    """Turns the likeliest next token into one that is drawn at the temperature, by a seed of its own.
+
+    The largest of logits plus Gumbel noise is a draw from their softmax. torch's one random state for everybody
+    is left alone: a server's threads would disturb each other's draws.
+    """
+
+    def __init__(self, seed: int):
+        self.random = torch.Generator().manual_seed(seed)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # type: ignore[override]
+        noise = -torch.empty(scores.shape).exponential_(generator=self.random).log()
+        return scores / TEMPERATURE + noise.to(scores.device)

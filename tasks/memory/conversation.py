@@ -1,28 +1,39 @@
-"""The chat in the terminal: a prompt, an answer, and a dim line that says which memory was used."""
+"""The chat in the terminal: a prompt, an answer, and a dim line that says what stood behind it."""
 
 import io
 import sqlite3
 import sys
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 from rich.table import Table
 
+from tasks.errors import Corrupt
+from tasks.memory.means import ALWAYS, INDEXES, load_means
+from tasks.memory.neutral import visible
 from tasks.memory.store import checked_user, forget_all, memories_of, opened
-from tasks.memory.turn import Answer, Embed, Turn, take_turn
+from tasks.memory.turn import MEMORY, Means, Retrieved, Turn, take_turn
+from tasks.params import Chat
 
 HELP = {
     "/memory": "what is remembered of you",
-    "/reset": "forget all of it, for good",
+    "/reset": "forget all of it and your documents, for good",
     "/help": "these lines",
     "/exit": "leave",
 }
-KNOWN_VECTORS = 10_000
 
 
-def converse(lm: Path, retriever: Path | None, store: Path, user: str, threshold: float, console: Console) -> None:
+def converse(
+    lm: Path,
+    retriever: Path | None,
+    store: Path,
+    user: str,
+    settings: Chat,
+    console: Console,
+    documents: tuple[str, float] = ALWAYS,
+) -> None:
     """Talk until the user leaves.
 
     Args:
@@ -30,43 +41,49 @@ def converse(lm: Path, retriever: Path | None, store: Path, user: str, threshold
         retriever: the retriever's folder (see tasks/retriever.py); None to talk without retrieval.
         store: the SQLite file of memories.
         user: whose memories are read and written.
-        threshold: the cosine from which a memory is used.
+        settings: params.yaml's section `chat`.
         console: where it is shown.
+        documents: how they are used, see load_means.
     """
     checked_user(user)
     with console.status("loading the model"):
-        answer, embed = _answerer(lm), _embedder(retriever)
+        means = load_means(lm, retriever, settings, user, store.parent / INDEXES, documents)
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")
     with suppress(ImportError):
         import readline  # noqa: F401 (gives input() its history, and deletes Hangul as a whole)
     console.print("Say something; /help lists the commands.", style="dim")
-    with opened(store) as connection, suppress(EOFError, KeyboardInterrupt):
-        talk(connection, user, embed, answer, threshold, console)
+    with suppress(EOFError, KeyboardInterrupt):
+        try:
+            with opened(store, settings.memories) as connection:
+                talk(connection, user, means, console)
+        except Corrupt as error:
+            console.print(f"{error} Until then nothing is remembered.", style="yellow", markup=False, soft_wrap=True)
+            with TemporaryDirectory() as folder, opened(Path(folder) / store.name) as connection:
+                talk(connection, user, means, console)
     console.print("Goodbye.", style="dim")
 
 
-def talk(
-    connection: sqlite3.Connection, user: str, embed: Embed | None, answer: Answer, threshold: float, console: Console
-) -> None:
+def talk(connection: sqlite3.Connection, user: str, means: Means, console: Console) -> None:
     """Read lines and answer them until /exit; the end of the input is an EOFError."""
     while (line := console.input("[bold]> [/bold]").strip()) != "/exit":
         if line.startswith("/"):
-            command(line, connection, user, console)
+            command(line, connection, user, means, console)
         elif line:
-            show(take_turn(connection, user, line, embed, answer, threshold), console)
+            show(take_turn(connection, user, line, means), console)
 
 
-def command(line: str, connection: sqlite3.Connection, user: str, console: Console) -> None:
+def command(line: str, connection: sqlite3.Connection, user: str, means: Means, console: Console) -> None:
     """Carry out a line that begins with a slash."""
     if line == "/memory":
         table = Table("key", "value", "since", box=None, header_style="dim")
         known = memories_of(connection, user)
         for memory in known:
-            table.add_row(*(_plain(part) for part in memory))
+            table.add_row(*map(_plain, (memory.key, memory.value, memory.created)))
         console.print(table if known else "Nothing is remembered yet.")
     elif line == "/reset":
         count = forget_all(connection, user)
+        means.drop()
         console.print(f"{count} {'memory' if count == 1 else 'memories'} forgotten.")
     else:
         if line != "/help":
@@ -76,13 +93,18 @@ def command(line: str, connection: sqlite3.Connection, user: str, console: Conso
 
 
 def show(turn: Turn, console: Console) -> None:
-    """Print an answer, the memory behind it with its cosine, and what was saved."""
-    console.print(_plain(turn.answer or "(no answer)"), highlight=False, soft_wrap=True)
-    if turn.retrieved:
-        memory, score = turn.retrieved
-        _note(f"memory: {memory.key}: {memory.value} ({score:.2f})", console)
+    """Print an answer, what it comes from with the retriever's score, and what was saved."""
+    console.print(_plain(turn.answer), highlight=False, soft_wrap=True)
+    for each in turn.retrieved:
+        _note(f"{_origin(each)} ({each.score:.2f})", console)
     if turn.saved:
         _note(f"remembered: {turn.saved.key}: {turn.saved.value}", console)
+
+
+def _origin(retrieved: Retrieved) -> str:
+    if retrieved.source == MEMORY:
+        return f"memory: {retrieved.text.removeprefix('[').removesuffix(']')}"
+    return f"from {retrieved.source}"
 
 
 def _note(text: str, console: Console) -> None:
@@ -92,25 +114,4 @@ def _note(text: str, console: Console) -> None:
 def _plain(text: str) -> str:
     from rich.markup import escape
 
-    return escape(text)
-
-
-def _answerer(folder: Path) -> Answer:
-    from tasks.lm.causal import load
-    from tasks.lm.generate import answer
-
-    model, tokenizer = load(folder)
-    return lambda prompt: answer(model, tokenizer, prompt)
-
-
-def _embedder(folder: Path | None) -> Embed | None:
-    from tasks.retrieval.search import encoder_in
-
-    model = encoder_in(folder) if folder else None
-    if model is None:
-        return None
-    from tasks.retrieval.encoder import load_encoder
-    from tasks.retrieval.search import embed
-
-    encoder = load_encoder(model)
-    return lru_cache(maxsize=KNOWN_VECTORS)(lambda text: embed(encoder, [text])[0])  # memories are asked for each turn
+    return escape(visible(text))

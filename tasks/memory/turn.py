@@ -1,76 +1,106 @@
-"""One chat turn: find a memory, put it before the message, answer, and keep what the answer wants remembered."""
+"""One chat turn: find what fits the message, put it before it, answer, and keep what the answer wants remembered.
 
+A memory of the user comes first; only if none fits, passages of the user's documents. Whatever stands before the
+message, and the message itself, is data (see neutral.py); and only what the model says of its own is remembered: not
+what the message or a document already spells out as `key: value`.
+"""
+
+import math
 import re
 import sqlite3
-import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
-import numpy as np
+from tasks.errors import BadInput
+from tasks.memory.near import Known
+from tasks.memory.neutral import is_echo, neutral_memory, neutralised, same, visible
+from tasks.memory.store import Chunk, Memory, chunks_of, history_of, remember
+from tasks.retrieval.search import Found
 
-from tasks.corpus.cartesian import memory_text
-from tasks.lm.template import ANSWER_MARKER, ANSWER_START
-from tasks.memory.store import Memory, memories_of, remember
-from tasks.retrieval.search import best
-
-Embed = Callable[[str], np.ndarray]  # a text alone -> its unit vector
-Answer = Callable[[str], str]
-
+MEMORY = "memory"  # the source of what is no document
 MAX_KEY, MAX_VALUE = 60, 200  # characters; what is longer is no memory but a model that has lost its way
+MAX_MESSAGE, MAX_BEFORE = 4000, 1000  # characters of a message, and of each text that stands before it
+SMALLEST = 1e-9  # a score whose logarithm can be taken
 TO_REMEMBER = re.compile(r"\s*\[([^\[\]:]+):([^\[\]]+)\]\s*")
-BRACKETS = str.maketrans("[]［］【】", "()()()")  # NFKC would turn the wide ones back
-INVISIBLE = re.compile("[\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")  # reorders or hides text
+Neutral = Callable[[str, tuple[str, ...]], str]
+HANGUL = re.compile("[가-힣]")
+NO_ANSWER, NO_ANSWER_KO = "I don't know what to say to that.", "뭐라고 답해야 할지 모르겠어요."
 
 
 class Retrieved(NamedTuple):
-    memory: Memory
-    score: float  # cosine
+    text: str  # as it stood before the message
+    score: float  # the retriever's
+    source: str  # MEMORY, or "notes.md § Travel"
 
 
 class Turn(NamedTuple):
-    """What a turn did: the answer as it is shown, the memory that was used, the one that was saved."""
+    """What a turn did: the answer as it is shown, what stood before the message, the memory that was saved."""
 
     answer: str
-    retrieved: Retrieved | None
+    retrieved: tuple[Retrieved, ...]
     saved: Memory | None
 
 
+def _all(contexts: list[str], message: str) -> list[str]:
+    return contexts
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a turn is taken with, loaded once (see means.py).
+
+    Attributes:
+        find: the memories that fit a message, from all texts, best first; None without a retriever.
+        find_chunks: the same of passages, with how many at most.
+        answer: from contexts, their log-probabilities up to a constant, and the message to what the model says.
+        chunks: how many passages stand before a message at most.
+        fitting: of contexts, those that the model has room for before the message, the best first.
+        markers: what the model's tokenizer reads as structure.
+        knows: whether the model is so sure of its own answer to a message that no document is used; None: it is not.
+        quote: the sentence of a passage that answers a message, for a model that can't read; None: it reads.
+        drop: deletes the vectors that were made of the user's memories.
+        known: the user's memories, kept between the turns.
+    """
+
+    find: Callable[[str, list[str]], list[Found]] | None
+    find_chunks: Callable[[str, list[str], int], list[Found]] | None
+    answer: Callable[[list[str], list[float], str], str]
+    chunks: int = 3
+    fitting: Callable[[list[str], str], list[str]] = _all
+    markers: tuple[str, ...] = ()
+    knows: Callable[[str], bool] | None = None
+    quote: Callable[[str, str], str] | None = None
+    drop: Callable[[], None] = lambda: None
+    known: Known = field(default_factory=Known)
+
+
 def take_turn(
-    connection: sqlite3.Connection, user: str, message: str, embed: Embed | None, answer: Answer, threshold: float
+    connection: sqlite3.Connection, user: str, message: str, means: Means, now: datetime | None = None
 ) -> Turn:
     """Answer one message of one user.
 
     Args:
         connection: the open store.
-        user: whose memories are the candidates.
+        user: whose memories and documents are the candidates.
         message: as it was typed.
-        embed: the retriever's encoder; None if there is none, and nothing is retrieved.
-        answer: from the prompt to the language model's answer.
-        threshold: the cosine from which a memory is used.
+        means: the models.
+        now: in the user's time zone.
     """
-    asked = neutralised(message)
-    retrieved = retrieve(memories_of(connection, user), asked, embed, threshold) if embed else None
-    said, told = split_answer(answer(f"{memory_text(retrieved.memory)} {asked}" if retrieved else asked))
-    new = told if told and not typed_by_user(told, message) and remember(connection, user, *told) else None
-    return Turn(said, retrieved, Memory(*new) if new else None)
-
-
-def retrieve(memories: list[Memory], message: str, embed: Embed, threshold: float) -> Retrieved | None:
-    """The memory closest to the message if its cosine reaches the threshold, else none."""
-    if not memories:
-        return None
-    cosines = np.stack([embed(memory_text(memory)) for memory in memories]) @ embed(message)
-    place = best(cosines, threshold)
-    return None if place is None else Retrieved(memories[place], float(cosines[place]))
-
-
-def neutralised(message: str) -> str:
-    """The message without what could pass for a memory or for the template: it is data, not structure."""
-    text = visible(message).translate(BRACKETS)
-    for marker in (ANSWER_MARKER, ANSWER_START):
-        while marker in text:  # taking one out can bring the next one together
-            text = text.replace(marker, marker.strip("()"))
-    return text
+    now = now or datetime.now().astimezone()
+    asked = neutralised(message[-MAX_MESSAGE:], means.markers)
+    memory = _memory(connection, user, asked, means, now)
+    found = [memory] if memory else _passages(connection, user, asked, means)
+    retrieved = _before(found, neutral_memory if memory else neutralised, asked, means)
+    if retrieved and not memory and means.quote:
+        return Turn(visible(means.quote(retrieved[0].text, asked)), retrieved[:1], None)
+    weights = [math.log(max(each.score, SMALLEST)) for each in retrieved]
+    said, told = split_answer(means.answer([each.text for each in retrieved], weights, asked))
+    repeated = told and already_there(told, message, [*found, *retrieved])
+    saved = _saved(connection, user, told, now) if told and not repeated else None
+    return Turn(said or (NO_ANSWER_KO if HANGUL.search(asked) else NO_ANSWER), retrieved, saved)
 
 
 def split_answer(text: str) -> tuple[str, tuple[str, str] | None]:
@@ -87,16 +117,51 @@ def split_answer(text: str) -> tuple[str, tuple[str, str] | None]:
     return visible(text[match.end() :]), (key, value) if sensible else None
 
 
-def typed_by_user(memory: tuple[str, str], message: str) -> bool:
-    """Whether the user typed this very `[key: value]`: the model would only echo it."""
-    typed = re.findall(r"\(([^():]+):([^()]+)\)", visible(message).translate(BRACKETS))
-    return tuple(map(str.casefold, memory)) in {
-        (key.strip().casefold(), value.strip().casefold()) for key, value in typed
-    }
+def already_there(memory: tuple[str, str], message: str, found: list[Retrieved]) -> bool:
+    """Whether the model only repeats it: the message or a passage spells it out, or it is the memory it was given."""
+    return is_echo(memory, message) or any(
+        same(memory, each.text) if each.source == MEMORY else is_echo(memory, each.text) for each in found
+    )
 
 
-def visible(text: str) -> str:
-    """One line without control characters: neither the terminal nor the store is to be steered by a text."""
-    text = INVISIBLE.sub("", unicodedata.normalize("NFC", text))
-    kept = (" " if unicodedata.category(each) in ("Cc", "Cs") else each for each in text)
-    return " ".join("".join(kept).split())
+def _memory(connection: sqlite3.Connection, user: str, message: str, means: Means, now: datetime) -> Retrieved | None:
+    """The memory that fits best, if one does; it counts as used."""
+    if means.find is None:
+        return None
+    memories = means.known.read(connection, user, now)
+    found = means.find(message, [memory.text for memory in memories]) if memories else []
+    if not found:
+        return None
+    best = memories[found[0].place]
+    means.known.used(connection, user, best, now)
+    return Retrieved(best.text, found[0].score, MEMORY)
+
+
+def _passages(connection: sqlite3.Connection, user: str, message: str, means: Means) -> list[Retrieved]:
+    """The passages that fit, the best first."""
+    if means.find_chunks is None:
+        return []
+    chunks = chunks_of(connection, user)
+    if not chunks or (means.knows and means.knows(message)):
+        return []
+    found = means.find_chunks(message, [chunk.text for chunk in chunks], means.chunks)
+    return [Retrieved(chunks[place].text, score, _place_of(chunks[place])) for place, score in found[: means.chunks]]
+
+
+def _place_of(chunk: Chunk) -> str:
+    place = visible(f"{chunk.source} § {chunk.heading}" if chunk.heading else chunk.source)
+    return f"{place} § {chunk.place}" if place == MEMORY else place  # a document of that name is no memory
+
+
+def _before(found: list[Retrieved], neutral: Neutral, message: str, means: Means) -> tuple[Retrieved, ...]:
+    """What was found as it stands before the message: data, and no more than there is room for."""
+    texts = means.fitting([neutral(each.text[:MAX_BEFORE], means.markers) for each in found], message)
+    again = (neutral(text, means.markers) for text in texts)  # what was cut ends elsewhere
+    return tuple(each._replace(text=text) for each, text in zip(found, again, strict=False) if text)
+
+
+def _saved(connection: sqlite3.Connection, user: str, told: tuple[str, str], now: datetime) -> Memory | None:
+    with suppress(BadInput):  # as many memories as are allowed, all of them pinned: the answer is still an answer
+        if remember(connection, user, *told, now):
+            return history_of(connection, user, told[0], now)[-1]
+    return None

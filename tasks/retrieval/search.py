@@ -1,38 +1,96 @@
-"""Finds the memory that fits a message, or none."""
+"""Finds the memory that fits a message, or none; and the passages of documents that do."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tasks import artifact
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+from tasks.retrieval.rankers import Bm25, Coverage, Dense, KeyOnly, Mix, Ranker, Tfidf
 
 TOLERANCE = 1e-6  # a batch of 32 embeds 2.4e-7 apart from a batch of one: it must not change a decision
+MODEL, RANKING, FREQUENCIES = "model", "ranking.json", "frequencies.safetensors"
+IDF = "idf"
 
 
-def embed(encoder: "SentenceTransformer", texts: list[str]) -> np.ndarray:
-    """Unit vectors, [texts, width], each text encoded alone, as a message is when it is served."""
-    return np.stack([encoder.encode(text, convert_to_numpy=True, normalize_embeddings=True) for text in texts])
+class Found(NamedTuple):
+    """A text that fits: its place in the list, and how sure that is (see the ranker)."""
+
+    place: int
+    score: float
 
 
-def best(cosines: np.ndarray, threshold: float) -> int | None:
-    """The index of the highest cosine if it reaches the threshold, else None."""
-    if not len(cosines):
-        return None
-    place = int(cosines.argmax())
-    return place if cosines[place] >= threshold - TOLERANCE else None
+@dataclass(frozen=True)
+class Finder:
+    """A trained retriever: a ranker for memories and one for documents, each with its calibrated threshold."""
+
+    folder: Path
+    encoder: Dense
+    memories: Ranker
+    documents: Ranker
+    threshold: float
+    document_threshold: float
+
+    @cached_property
+    def encoder_sum(self) -> str:
+        """The SHA-256 that stands for the encoder's bytes."""
+        return artifact.manifest_sum(self.folder)
+
+    def find(self, message: str, texts: Sequence[str], k: int = 1) -> list[Found]:
+        """The memories at or above the threshold, best first, `k` at most."""
+        return best(self.memories.scores(message, texts), self.threshold, k) if texts else []
+
+    def find_chunks(self, message: str, texts: Sequence[str], k: int) -> list[Found]:
+        """The passages at or above the documents' threshold, best first, `k` at most."""
+        return best(self.documents.scores(message, texts), self.document_threshold, k) if texts else []
 
 
-def encoder_in(retriever: Path) -> Path | None:
-    """The model of a retriever's folder; None if the timeline had no memory lines to train one on.
+def load_finder(retriever: Path) -> Finder | None:
+    """Load a slice's retriever; None if there is none.
 
     Raises:
         Corrupt: a file of the folder has changed since the pipeline wrote it.
     """
     if (retriever / artifact.MANIFEST).exists():
         artifact.verified(retriever)
-    folder = retriever / "model"
-    return folder if folder.exists() else None
+    if not (retriever / RANKING).exists():
+        return None
+    from safetensors.numpy import load_file
+
+    from tasks.retrieval.encoder import load_encoder
+
+    ranking = artifact.read_json(retriever / RANKING)
+    parts = rankers(Dense(load_encoder(retriever / MODEL)), load_file(retriever / FREQUENCIES)[IDF])
+    kinds = ("memories", "documents")
+    memories, documents = (chosen(ranking[kind]["ranker"], ranking[kind]["mix"], parts) for kind in kinds)
+    thresholds = (ranking[kind]["threshold"] for kind in kinds)
+    return Finder(retriever, parts["sbert"], memories, documents, *thresholds)  # type: ignore[arg-type]
+
+
+def rankers(dense: Dense, idf: np.ndarray) -> dict[str, Ranker]:
+    """The rankers that a retriever has, by name; `key_` ones read a memory's key only."""
+    tfidf = Tfidf(idf)
+    found: dict[str, Ranker] = {
+        "sbert": dense,
+        "dpr": dense,
+        "tfidf": tfidf,
+        "bm25": Bm25(),
+        "coverage": Coverage(tfidf),
+    }
+    return found | {"key_sbert": KeyOnly(dense), "key_tfidf": KeyOnly(tfidf)}
+
+
+def chosen(name: str, mix: Mapping[str, Any] | None, parts: Mapping[str, Ranker]) -> Ranker:
+    """The ranker of a name; with a mix, that of its parts."""
+    if mix is None:
+        return parts[name]
+    return Mix({part: parts[part] for part in mix["weights"]}, mix["weights"], mix["bias"])
+
+
+def best(scores: np.ndarray, threshold: float, k: int) -> list[Found]:
+    """The `k` highest scores that reach the threshold; of equal ones the first."""
+    order = np.argsort(-scores, kind="stable")[:k]
+    return [Found(int(place), float(scores[place])) for place in order if scores[place] >= threshold - TOLERANCE]

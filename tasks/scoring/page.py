@@ -55,6 +55,13 @@ ARRIVES = {
 }
 QUALITY = (("Pearson correlation", "pearson"), ("F1 at the threshold", "f1"))
 KINDS = ("new", "updated", "retained", "stale")
+POLICIES = {
+    "never": "never",
+    "always": "read",
+    "gated": "read if unsure",
+    "quote": "quoted",
+    "gated_quote": "quoted if unsure",
+}
 
 
 def render_page(timeline: dict[str, Any], samples: list[dict[str, str]], plots: Path) -> str:
@@ -65,7 +72,7 @@ def render_page(timeline: dict[str, Any], samples: list[dict[str, str]], plots: 
         name: picture(plots / f"{name}.png", *(text.replace("slice", word) for text in texts))
         for name, *texts in PICTURES
     }
-    pictures["retriever"] += _retriever(timeline["retriever"].get(timeline["slices"][-1]))
+    pictures["retriever"] += _retriever(timeline)
     pictures["seconds"] += _cost(timeline)
     parts = [
         _opening(timeline),
@@ -73,6 +80,7 @@ def render_page(timeline: dict[str, Any], samples: list[dict[str, str]], plots: 
         _slices_table(timeline),
         _few_shot(timeline),
         _labels(timeline),
+        _retrieval_use(timeline),
         _samples_table(samples, word, last),
         pictures["perplexity"],
         _stages(timeline),
@@ -174,6 +182,24 @@ def _labels(timeline: dict[str, Any]) -> str:
     )
 
 
+def _retrieval_use(timeline: dict[str, Any]) -> str:
+    if not timeline["retrieval_use"]:
+        return ""
+    word = WORDS[timeline["kind"]]
+    rows = []
+    for name, each in timeline["retrieval_use"].items():
+        for group in ("known", "unseen"):
+            if each[group]:
+                cells = (percent(each[group][policy]) for policy in POLICIES)
+                rows.append([name, group, *cells, POLICIES[each["best"]]])
+    return (
+        "<h2>With or without a document</h2>\n<p>Questions answered without a document, with the best-ranked of all "
+        "facts' statements read before the question, or by quoting it; always, or only where the model is unsure. "
+        f"Known facts, and facts of the {word} asked of the model before it, which has not seen them. Per cent "
+        "right.</p>\n" + _table([word, "facts", *POLICIES.values(), "best"], rows)
+    )
+
+
 def _naive(timeline: dict[str, Any], name: str) -> float | None:
     value: float | None = timeline["naive"]["valid"].get(name, {}).get("accuracy") if timeline["naive"] else None
     return value
@@ -210,7 +236,8 @@ def _stages(timeline: dict[str, Any]) -> str:
     )
 
 
-def _retriever(metrics: dict[str, Any] | None) -> str:
+def _retriever(timeline: dict[str, Any]) -> str:
+    metrics = timeline["retriever"].get(timeline["slices"][-1])
     if not metrics or metrics.get("top1") is None:
         return ""
     told = [f"the best memory is the right one for {percent(metrics['top1'])} % of the messages"]
@@ -219,7 +246,14 @@ def _retriever(metrics: dict[str, Any] | None) -> str:
         told.append(
             f"where nothing fits, something is still retrieved for {percent(metrics['false_retrieval_rate'])} %"
         )
-    return f'\n<p class="soft">On {metrics["lines"]} lines that were held out: {"; ".join(told)}.</p>'
+    word, slices, matrix = WORDS[timeline["kind"]], timeline["slices"], timeline["retrievers"]["top1"]
+    rows = [[name, *(percent(score) for score in row)] for name, row in zip(slices, matrix, strict=True)]
+    return (
+        f'\n<p class="soft">On {metrics["lines"]} lines that were held out: {"; ".join(told)}.</p>\n'
+        f"<p>Each {word}'s retriever on the held-out lines of every {word} seen: messages whose best memory is the "
+        f"right one, in per cent; forgetting {percent(timeline['retrievers']['forgetting'])}.</p>\n"
+        + _table([f"retriever of, lines of {word}", *slices], rows)
+    )
 
 
 def _cost(timeline: dict[str, Any]) -> str:

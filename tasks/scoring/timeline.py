@@ -97,7 +97,9 @@ def gather_timeline(
         "naive": _reference(scores[:1], naive),
         "few_shot": _few_shot(scores, slices),
         "labels": {each["slice"]: each["labels"] for each in scores if "labels" in each} or None,
+        "retrieval_use": {each["slice"]: each["retrieval_use"] for each in scores if "retrieval_use" in each} or None,
         "retriever": {each["slice"]: each["retriever"] for each in scores},
+        "retrievers": _retrievers(scores, slices),
         "seconds": {name: {step: cost["seconds"] for step, cost in steps.items()} for name, steps in costs.items()},
         "peak_memory_mb": max(
             (cost["peak_memory_mb"] for steps in costs.values() for cost in steps.values()), default=None
@@ -120,6 +122,15 @@ def _block(scores: list[Scores], slices: list[str], which: str) -> dict[str, Any
         "forgetting": forgetting(known),
         "backward_transfer": backward_transfer(known),
     }
+
+
+def _retrievers(scores: list[Scores], slices: list[str]) -> dict[str, Any] | None:
+    """The share of each slice's held-out lines whose best memory is right, by every slice's retriever."""
+    found = [(each.get("retriever") or {}).get("by_slice") or {} for each in scores]
+    if not any(found):
+        return None
+    matrix = [[each.get(name, {}).get("top1") for name in slices] for each in found]
+    return {"top1": matrix, "forgetting": forgetting(matrix), "backward_transfer": backward_transfer(matrix)}
 
 
 def _few_shot(scores: list[Scores], slices: list[str]) -> dict[str, Any] | None:

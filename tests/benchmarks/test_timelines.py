@@ -5,6 +5,7 @@ import yaml
 
 from benchmarks import timelines
 from tasks.corpus.slices import history, valid_facts
+from tasks.corpus.topics import read_topics
 from tasks.dataset import dataset
 from tasks.errors import BadInput
 from tasks.origin import origin
@@ -91,6 +92,11 @@ def test_the_settings_are_the_repositorys_own(tmp_path):
     different = {name for name in type(ours).model_fields if getattr(ours, name) != getattr(theirs, name)}
     assert different == {"kind", "timeline", "reference", "pretrain"}
     assert theirs.pretrain == ours.pretrain.model_copy(update={"slice": "law"})
+
+
+def test_the_encoder_has_the_repositorys_topics_to_learn_from(tmp_path):
+    timelines.synthetic(1, tmp_path / "project")
+    assert read_topics(tmp_path / "project/data/raw/topics") == read_topics(timelines.ROOT / "data/raw/topics")
 
 
 def test_nothing_is_overwritten_and_a_missing_source_is_named(tmp_path):

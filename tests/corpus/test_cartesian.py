@@ -1,16 +1,11 @@
-import json
 import tracemalloc
+import unicodedata
 
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import artifact
-from tasks.corpus.cartesian import COLUMNS, cartesian_pairs, key_similarity, memory_text
-from tasks.corpus.slices import Examples
-from tasks.pairs import pairs
-from tasks.params import Pairs
+from tasks.corpus.cartesian import cartesian_pairs, graded, key_similarity, memory_text
 
 SYNONYMS = [["좋아하는 아이돌", "좋아하는 가수"]]
 LINES = [
@@ -38,6 +33,40 @@ def many(keys, per_key):
 )
 def test_similarity_is_the_share_of_common_words_unless_keys_count_as_one(one, other, similarity):
     assert key_similarity(one, other, SYNONYMS) == key_similarity(other, one, SYNONYMS) == similarity
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "similarity"),
+    [
+        ("plan", "plan", 1.0),
+        ("좋아하는 아이돌", "좋아하는 가수", 1.0),
+        ("plan", "plans", 0.25),  # 3 of 6 runs of three letters
+        ("Plan", "plan", 0.5),
+        ("cat", "dog", 0.0),
+        ("음", "으", 0.125),  # 1 of 4: <ㅇㅡ
+    ],
+)
+def test_a_graded_similarity_is_half_the_share_of_common_letters(one, other, similarity):
+    assert (
+        key_similarity(one, other, SYNONYMS, "graded") == key_similarity(other, one, SYNONYMS, "graded") == similarity
+    )
+
+
+@given(st.text("abß 가각 ", min_size=1), st.text("abß 가각 ", min_size=1))
+def test_graded_equals_a_count_of_runs_by_hand(one, other):
+    runs = []
+    for key in (one, other):
+        letters = ["<", *unicodedata.normalize("NFKD", key), ">"]
+        runs.append({tuple(letters[place : place + 3]) for place in range(len(letters) - 2)})
+    share = sum(run in runs[1] for run in runs[0]) / len(runs[0] | runs[1])
+    assert graded(one, other) == round(share / 2, 4) <= 0.5
+
+
+def test_the_pairs_are_scored_by_the_similarity_that_is_asked_for():
+    lines = [("plan", "a", "?"), ("plans", "b", "!")]
+    for kind, similarity in (("graded", 0.25), ("key_words", 0.0)):
+        made = cartesian_pairs(lines, [], max_rows=4, seed=1, similarity=kind)
+        assert [pair[-1] for pair in made] == [1.0, similarity, similarity, 1.0]
 
 
 def test_the_product_has_every_ordered_pair_in_order():
@@ -81,42 +110,6 @@ def test_a_hundred_million_pairs_are_never_held_in_memory():
     tracemalloc.stop()
     assert len(made) == 1000
     assert peak < 20 * 2**20
-
-
-def save_examples(folder, previous, rows):
-    memories = [{"key": key, "value": value, "message": text, "split": split} for key, value, text, split in rows]
-    with artifact.writing(folder) as partial:
-        Examples(memories=memories).save(partial, previous)
-
-
-def test_pairs_join_all_slices_so_far_and_never_train_and_test_lines(tmp_path):
-    base, one, two = (tmp_path / name for name in ("base", "2020", "2021"))
-    save_examples(base, None, [])
-    save_examples(one, base, [("a", "NA", "first?", "train"), ("a", "2", "second?", "test")])
-    save_examples(
-        two, one, [("b", "3", "null", "train"), ("b", "4", "fourth?", "test"), ("a", "NA", "first?", "train")]
-    )
-
-    pairs(Pairs(synonyms=(("a", "z"),), max_rows=100), 1, two, tmp_path / "pairs")
-
-    train, test = (pd.read_csv(tmp_path / "pairs" / f"{s}.csv", keep_default_na=False) for s in ("train", "test"))
-    assert tuple(train.columns) == tuple(test.columns) == COLUMNS
-    assert set(train.memory_0) == set(train.memory_1) == {"[a: NA]", "[b: 3]"}
-    assert set(train.user_prompt_1) == {"first?", "null"}
-    assert set(test.memory_0) == {"[a: 2]", "[b: 4]"} and len(train) == len(test) == 4
-    lines = json.loads((tmp_path / "pairs" / "lines.json").read_text())
-    assert lines == {
-        "train": [["a", "NA", "first?"], ["b", "3", "null"]],
-        "test": [["a", "2", "second?"], ["b", "4", "fourth?"]],
-        "synonyms": [["a", "z"]],
-    }
-
-
-def test_slices_without_memory_lines_give_tables_without_rows(tmp_path):
-    save_examples(tmp_path / "base", None, [])
-    save_examples(tmp_path / "2020", tmp_path / "base", [])
-    pairs(Pairs(synonyms=(), max_rows=100), 1, tmp_path / "2020", tmp_path / "pairs")
-    assert (tmp_path / "pairs" / "train.csv").read_text() == ",".join(COLUMNS) + "\n"
 
 
 def test_a_memory_is_written_one_way():

@@ -133,17 +133,22 @@ def test_examples_texts_and_chat_are_enough_for_a_slice(timeline):
 
 
 def test_memories_are_split_by_key_and_by_line_and_never_change_sides(timeline):
-    lines = [f"[key {n % 12}: value {n}] message {n}" for n in range(240)]
-    first = history(timeline("a", {"memories.txt": "\n".join(lines[:120])}))[-1].memories
-    second = history(timeline("b", {"memories.txt": "\n".join(lines[120:])}))[-1].memories
+    lines = [f"[key {n % 64}: value {n}] message {n}" for n in range(1280)]
+    again = [line.replace("value", "another value") for line in lines[:640:7]]
+    first = history(timeline("a", {"memories.txt": "\n".join(lines[:640])}))[-1].memories
+    second = history(timeline("b", {"memories.txt": "\n".join(lines[640:] + again)}))[-1].memories
+    before, after = ({row["message"]: row["split"] for row in rows} for rows in (first, second))
+    assert len(before.keys() & after.keys()) == len(again)
+    assert all(before[message] == after[message] for message in before.keys() & after.keys())
     by_key = {}
     for row in first + second:
         by_key.setdefault(row["key"], []).append(row["split"])
-    held_out_keys = {key for key, splits in by_key.items() if set(splits) == {"test"}}
-    assert held_out_keys
-    assert len(held_out_keys) < len(by_key) / 2
-    for key in by_key.keys() - held_out_keys:
-        assert by_key[key].count("train") > by_key[key].count("test")
+    tested = {key for key, splits in by_key.items() if set(splits) == {"test"}}
+    calibrating = {key for key, splits in by_key.items() if set(splits) == {"calibration", "test"}}
+    assert 0 < len(tested) < len(by_key) / 4 and 0 < len(calibrating) < len(by_key) / 8
+    for key in by_key.keys() - tested - calibrating:
+        assert by_key[key].count("train") > by_key[key].count("test") + by_key[key].count("calibration")
+    assert {"train", "calibration", "test"} == set().union(*(by_key[key] for key in by_key.keys() - calibrating))
 
 
 def test_the_future_leaves_no_trace_in_an_older_slice(timeline):

@@ -18,6 +18,21 @@ MEMORIES = [
     ("favourite food", "ramen", "What should I cook?"), ("pet's name", "Momo", "What is my dog called?"),
     ("job", "baker", "Where do I work?"), ("home town", "Busan", "Where am I from?"),
 ]  # fmt: skip
+TOPICS = """
+days: {오늘: [오늘], 내일: [내일]}
+words: [[우산, 양산]]
+frames: ["{message}", "저기, {message}"]
+topics:
+- keys: ["{day} 날씨", "{day} 일기예보"]
+  values: [비, 눈, 안개]
+  messages: ["{day} 우산 쓸까?", "{day} 추울까?", "{day} 비 와?", "{day} 맑아?"]
+- keys: [favourite dish, favourite meal]
+  values: [soup, stew]
+  messages: ["What shall I cook?", "What do I love to eat?", "Pick a dish for me.", "Which meal is mine?"]
+- keys: [cat's name, pet cat]
+  values: [Tom, Luna]
+  messages: ["What is my cat called?", "Who sleeps on my sofa?", "Who wants to be fed?", "Whose collar is it?"]
+"""
 
 
 def write_slice(folder: Path, name: str) -> Path:
@@ -39,6 +54,8 @@ def make_project(root: Path, steps: int = 30) -> Path:
         shutil.copy(ROOT / name, root / name)
     (root / "data/raw").mkdir(parents=True)
     shutil.copy(ROOT / "data/raw/relations.yaml", root / "data/raw/relations.yaml")
+    (root / "data/raw/topics").mkdir()
+    (root / "data/raw/topics/some.yaml").write_text(TOPICS)
     for name in ("2020", "2021"):
         write_slice(root / "data/raw" / name, name)
     set_params(
@@ -47,7 +64,8 @@ def make_project(root: Path, steps: int = 30) -> Path:
         reference={"2021": {"previous": "2020/lm"}},
         pretrain={"steps": 10, "width": 32, "heads": 2, "layers": 1, "vocabulary": 600, "batch_tokens": 128},
         stage1={"steps": steps, "batch_tokens": 128, "checkpoint_every": 5},
-        retriever={"epochs": 1},
+        encoder={"epochs": 1, "vocabulary": 300, "width": 16, "copies": 1},
+        retriever={"steps": 5},
         pairs={"max_rows": 60},
     )
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)

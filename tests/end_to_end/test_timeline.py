@@ -55,7 +55,7 @@ def test_a_run_ends_with_the_table_the_page_and_the_models(project):
     assert told["slices"] == ["2020", "2021"]
     assert told["naive"] is not None
     assert set(told["seconds"]["2021"]) >= {"dataset", "pairs", "retriever", "stage1", "stage2", "evaluate", "naive"}
-    assert len(model_sums(root)) == 8  # base; stage1, lm, retriever of each slice; naive
+    assert len(model_sums(root)) == 11  # base lm, encoder; each slice's stage1, lm, retriever (and its idf); naive
 
 
 def test_afterwards_dvc_has_nothing_to_do(project):

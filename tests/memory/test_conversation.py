@@ -4,25 +4,23 @@ import pytest
 from rich.console import Console
 
 from tasks.errors import BadInput
-from tasks.lm.causal import build, save
 from tasks.memory import conversation
 from tasks.memory.conversation import converse, talk
-from tasks.memory.store import memories_of, opened, remember
-from tasks.params import Pretrain
-from tasks.retrieval.encoder import build_encoder, save_encoder
-
-THRESHOLD = 0.6
+from tasks.memory.store import learn, memories_of, opened, remember
+from tasks.memory.turn import NO_ANSWER
+from tasks.params import Chat
 
 
 @pytest.fixture
-def said(monkeypatch, store, embed):
+def said(monkeypatch, store, means, model):
     """Talks through lines and returns what stands on the screen; the end of the lines is the end of the input."""
 
     def through(*lines, answer="Fine."):
+        model.says = answer
         console = Console(file=io.StringIO(), width=100)
         monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
         with pytest.raises(EOFError) if "/exit" not in lines else io.StringIO():
-            talk(store, "ann", embed, lambda _: answer, THRESHOLD, console)
+            talk(store, "ann", means, console)
         return console.file.getvalue()
 
     return through
@@ -32,6 +30,13 @@ def test_an_answer_shows_the_memory_behind_it_and_its_cosine(store, said):
     remember(store, "ann", "town", "Cork")
     shown = said("Which town?", answer="You live in Cork.")
     assert "You live in Cork." in shown and "memory: town: Cork (1.00)" in shown
+
+
+def test_an_answer_from_documents_shows_where_they_say_so(store, said):
+    learn(store, "ann", "notes.md", "d", [("Travel", "The train leaves at nine."), ("", "[bold]A train.\x1b[31m")])
+    shown = said("Which train?", answer="At nine.")
+    assert "from notes.md § Travel (1.00)" in shown and "from notes.md (1.00)" in shown
+    assert "memory:" not in shown
 
 
 def test_what_was_saved_is_said_and_listed(said):
@@ -58,25 +63,7 @@ def test_an_answer_is_text_and_never_markup_or_control_characters(said):
 
 
 def test_an_empty_answer_is_said_to_be_one(said):
-    assert "(no answer)" in said("Hi", answer="")
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """A language model and a retriever, tiny and untrained, as the pipeline saves them."""
-    from tasks import artifact
-    from tests.retrieval.conftest import SETTINGS
-
-    folder = tmp_path_factory.mktemp("models")
-    small = Pretrain(
-        slice="one", model="small", layers=1, width=16, heads=2, positions=64, vocabulary=300, steps=1,
-        batch_tokens=64, learning_rate=1e-3, warmup=0.1,
-    )  # fmt: skip
-    with artifact.writing(folder / "lm") as partial:
-        save(*build(small, ["Hello there."], seed=1), partial)
-    save_encoder(build_encoder(SETTINGS, ["[home town: Cork]"], seed=1), folder / "retriever" / "model")
-    (folder / "untrained").mkdir()
-    return folder
+    assert NO_ANSWER in said("Hi", answer="")
 
 
 @pytest.mark.parametrize("retriever", ["retriever", "untrained", None])
@@ -85,10 +72,19 @@ def test_a_piped_conversation_runs_to_the_end_of_its_input(models, tmp_path, mon
         remember(connection, "ann", "home town", "Cork")
     console = Console(file=io.StringIO(), width=100)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"[home town: Cork]\nbroken \xff bytes\n"), "utf-8"))
-    converse(models / "lm", retriever and models / retriever, tmp_path / "m.db", "ann", 0.2, console)
+    converse(models / "lm", retriever and models / retriever, tmp_path / "m.db", "ann", Chat(), console)
     shown = console.file.getvalue()
     assert shown.endswith("Goodbye.\n")
     assert ("memory: home town: Cork" in shown) == (retriever == "retriever")
+
+
+def test_a_conversation_keeps_to_the_limit_of_memories(models, tmp_path, monkeypatch):
+    limits = []
+    monkeypatch.setattr(conversation, "talk", lambda connection, *_: limits.append(
+        connection.execute("SELECT memory_limit()").fetchone()[0])
+    )  # fmt: skip
+    converse(models / "lm", None, tmp_path / "m.db", "ann", Chat(memories=7), Console(file=io.StringIO()))
+    assert limits == [7]
 
 
 def test_ctrl_c_ends_politely(models, tmp_path, monkeypatch):
@@ -97,11 +93,11 @@ def test_ctrl_c_ends_politely(models, tmp_path, monkeypatch):
 
     monkeypatch.setattr(conversation, "talk", interrupted)
     console = Console(file=io.StringIO())
-    converse(models / "lm", None, tmp_path / "m.db", "ann", THRESHOLD, console)
+    converse(models / "lm", None, tmp_path / "m.db", "ann", Chat(), console)
     assert console.file.getvalue().endswith("Goodbye.\n")
 
 
 def test_an_unsafe_user_is_refused_before_anything_is_loaded(tmp_path):
     with pytest.raises(BadInput, match="user's name"):
-        converse(tmp_path / "no model", None, tmp_path / "m.db", "../ann", THRESHOLD, Console())
+        converse(tmp_path / "no model", None, tmp_path / "m.db", "../ann", Chat(), Console())
     assert not (tmp_path / "m.db").exists()

@@ -3,11 +3,54 @@ import pytest
 
 from tasks import artifact
 from tasks.corpus.cartesian import COLUMNS, cartesian_pairs
-from tasks.params import Retriever
+from tasks.encoder import encoder
+from tasks.params import Encoder, Retriever
 
-SETTINGS = Retriever(
-    model="small", epochs=6, batch_size=16, learning_rate=2e-2, warmup=0.1, max_length=64, threshold=0.6
+ENCODER = Encoder(
+    model="small", vocabulary=400, width=32, max_length=64, copies=2, epochs=10, batch_size=16, learning_rate=2e-2,
+    warmup=0.1,
+)  # fmt: skip
+RETRIEVER = Retriever(
+    ranker="sbert", steps=40, batch_size=16, learning_rate=2e-2, warmup=0.1, threshold=0.6, max_false=0.2
 )
+TOPICS = """
+days:
+  "today's": [today]
+  "tomorrow's": [tomorrow]
+words:
+  - [film, movie]
+frames:
+  - "{message}"
+  - "Hey, {message}"
+topics:
+  - keys: ["{day} weather", "{day} forecast"]
+    values: [rain, fog, snow, wind]
+    messages:
+      - Do I need an umbrella {day}?
+      - Will it be cold {day}?
+      - Is it wet outside {day}?
+      - Should I wear a coat {day}?
+      - Will the sun come out {day}?
+      - Is a storm on its way {day}?
+  - keys: [favourite film, best film]
+    values: [Blue Harbour, The Last Goose, Nine Lanterns]
+    messages:
+      - Which film shall I put on?
+      - What film do I love?
+      - Pick a film for me.
+      - Name a film that I never tire of.
+      - What shall we watch at the cinema?
+      - I want to see something good on the screen.
+  - keys: [coffee order, usual coffee]
+    values: [flat white, black, espresso]
+    messages:
+      - What do I drink at the coffee shop?
+      - How do I take my coffee?
+      - Milk or no milk?
+      - The barista waits for my order.
+      - What do I have at the espresso bar?
+      - Do I want sugar in my cup?
+"""
 WORDS = {
     "today's plan": ["lunch", "dentist", "chess", "garden"],
     "home town": ["Bristol", "Leeds", "Cork", "Ghent"],
@@ -23,7 +66,13 @@ LINES = [(key, value, message) for key in WORDS for value, message in zip(WORDS[
 
 @pytest.fixture
 def settings():
-    return SETTINGS
+    return RETRIEVER
+
+
+@pytest.fixture
+def sizes():
+    """How the small encoder is built and trained."""
+    return ENCODER
 
 
 @pytest.fixture
@@ -31,16 +80,36 @@ def lines():
     return LINES
 
 
+@pytest.fixture(scope="session")
+def topics(tmp_path_factory):
+    """A folder with one file of three topics."""
+    folder = tmp_path_factory.mktemp("topics")
+    (folder / "en.yaml").write_text(TOPICS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def base(topics):
+    """The output of the step `encoder`."""
+    encoder(ENCODER, 1, topics, topics / "base", lambda *_: None)
+    return topics / "base"
+
+
 @pytest.fixture
 def pairs_folder(tmp_path):
-    """Makes the output of the step `pairs` from lines."""
+    """Makes the output of the step `pairs` from lines, all of slice 2020 unless they say otherwise."""
 
-    def make(train, test, name="pairs"):
+    def make(train, test, calibration=(), questions=(), name="pairs"):
+        of_slice = {
+            split: [line if len(line) == 4 else (*line, "2020") for line in of_split]
+            for split, of_split in (("train", train), ("calibration", calibration), ("test", test))
+        }
         with artifact.writing(tmp_path / name) as folder:
-            for split, of_split in (("train", train), ("test", test)):
-                rows = cartesian_pairs(of_split, [], 1000, 1)
+            for split in ("train", "test"):
+                rows = cartesian_pairs([line[:3] for line in of_slice[split]], [], 1000, 1)
                 pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(folder / f"{split}.csv", index=False)
-            artifact.write_json(folder / "lines.json", {"train": train, "test": test, "synonyms": []})
+            artifact.write_json(folder / "lines.json", {**of_slice, "synonyms": []})
+            artifact.write_rows(folder / "questions.jsonl", list(questions))
         return tmp_path / name
 
     return make

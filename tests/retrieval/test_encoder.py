@@ -1,20 +1,40 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from tasks import artifact
 from tasks.corpus.cartesian import COLUMNS, cartesian_pairs
+from tasks.corpus.topics import TopicLine, read_topics, topic_lines
+from tasks.encoder import encoder as encoder_step
 from tasks.errors import BadInput
-from tasks.retrieval.encoder import UNKNOWN, build_encoder, load_encoder, save_encoder, shorten
-from tasks.retrieval.search import best, embed
-from tasks.retrieval.training import train_encoder
+from tasks.params import load_params
+from tasks.retrieval.encoder import UNKNOWN, build_encoder, embed, load_encoder, save_encoder, shorten, two_towers
+from tasks.retrieval.training import pair_rows, ranking_rows, train_encoder
+
+ROOT = Path(__file__).parents[2]
+IN_A_PROCESS = """
+import sys
+from pathlib import Path
+import torch
+from tasks.encoder import encoder
+from tasks.params import Encoder
+torch.set_num_threads(int(sys.argv[4]))
+encoder(Encoder.model_validate_json(sys.argv[1]), 1, Path(sys.argv[2]), Path(sys.argv[3]), lambda *_: None)
+"""
 
 
 @pytest.fixture
-def encoder(settings, lines):
-    return build_encoder(settings, sorted({text for line in lines for text in line}), seed=1)
+def encoder(sizes, lines):
+    return build_encoder(sizes, sorted({text for line in lines for text in line}), seed=1)
 
 
 def test_the_embedding_of_a_text_is_the_mean_of_its_pieces_at_length_one(encoder):
@@ -47,23 +67,27 @@ def test_a_saved_encoder_loads_from_its_folder_alone_and_embeds_the_same(encoder
 
 
 def test_a_missing_encoder_is_a_sentence(tmp_path):
-    with pytest.raises(BadInput, match=r"retriever\.model"):
+    with pytest.raises(BadInput, match=r"encoder\.model"):
         load_encoder(tmp_path / "nowhere")
 
 
-def test_the_best_memory_is_found_only_from_the_threshold_on():
-    assert best(np.array([0.1, 0.7, 0.65]), 0.6) == 1
-    assert best(np.array([0.1, 0.5]), 0.6) is None
-    assert best(np.array([0.6 - 2.4e-7]), 0.6) == 0
-    assert best(np.array([]), 0.6) is None
+def test_two_towers_load_from_their_folder_and_embed_the_same_each_in_its_own_way(encoder, lines, sizes, tmp_path):
+    towers, texts = two_towers(encoder), ["오늘 뭐 먹을까?", "Which town?"]
+    rows = ranking_rows([TopicLine(*line, group=line[0]) for line in lines], 32, seed=1)
+    train_encoder(towers, sizes, 1, lambda *_: None, {"ranking": rows})
+    save_encoder(towers, tmp_path / "model")
+    loaded = load_encoder(tmp_path / "model")
+    for task in ("query", "document"):
+        assert np.array_equal(embed(loaded, texts, task), embed(towers, texts, task))
+    assert not np.array_equal(embed(loaded, texts, "query"), embed(loaded, texts, "document"))
 
 
-def test_a_transformer_by_folder_is_trained_and_reads_no_more_than_it_may(settings, lines, tmp_path):
+def test_a_transformer_by_folder_is_trained_and_reads_no_more_than_it_may(sizes, lines, tmp_path):
     texts = sorted({text for line in lines for text in line})
-    pieces = build_encoder(settings, texts, seed=1)[0].tokenizer
+    pieces = build_encoder(sizes, texts, seed=1)[0].tokenizer
     pieces.add_special_tokens(["[PAD]"])
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    BertModel(BertConfig(vocab_size=pieces.get_vocab_size(), **sizes)).save_pretrained(tmp_path / "bert")
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=pieces.get_vocab_size(), **small)).save_pretrained(tmp_path / "bert")
     PreTrainedTokenizerFast(tokenizer_object=pieces, pad_token="[PAD]").save_pretrained(tmp_path / "bert")
     save_encoder(SentenceTransformer(modules=[Transformer(str(tmp_path / "bert")), Pooling(16)]), tmp_path / "own")
 
@@ -71,6 +95,60 @@ def test_a_transformer_by_folder_is_trained_and_reads_no_more_than_it_may(settin
     shorten(encoder, 8)
     before = embed(encoder, texts[:2])
     pairs = pd.DataFrame(cartesian_pairs(lines, [], 1000, 1), columns=list(COLUMNS))
-    train_encoder(encoder, pairs, settings.model_copy(update={"epochs": 1}), 1, lambda *_: None)
+    rows = ranking_rows([TopicLine(*line, group=line[0]) for line in lines], 16, seed=1)
+    train_encoder(encoder, sizes, 1, lambda *_: None, {"ranking": rows, "pairs": pair_rows(pairs)})
     assert not np.allclose(embed(encoder, texts[:2]), before)
     assert np.allclose(embed(encoder, ["a " * 8 + "b " * 9])[0], embed(encoder, ["a " * 8])[0], atol=1e-6)
+
+
+def test_the_step_leaves_the_encoder_the_topics_lines_and_how_they_are_varied(base, topics, sizes):
+    read = read_topics(topics)
+    for name, lines in zip(("train", "held_out"), topic_lines(read, sizes.copies, 1), strict=True):
+        assert [TopicLine(**row) for row in artifact.read_rows(artifact.verified(base) / f"{name}.jsonl")] == lines
+    variants = artifact.read_json(base / "variants.json")
+    assert variants == {"words": [["film", "movie"]], "frames": ["{message}", "Hey, {message}"]}
+    assert {path.name for path in base.iterdir()} == {
+        "held_out.jsonl", "manifest.json", "model", "train.jsonl", "variants.json",
+    }  # fmt: skip
+
+
+def test_it_learns_which_messages_ask_for_which_topic(base, sizes):
+    lines = [TopicLine(**row) for row in artifact.read_rows(base / "train.jsonl")]
+    memories = [f"[{line.key}: {line.value}]" for line in lines]
+    trained = load_encoder(base / "model")
+    untrained = build_encoder(sizes, sorted({*memories, *(line.message for line in lines)}), seed=1)
+
+    def right(encoder):
+        best = (embed(encoder, [line.message for line in lines]) @ embed(encoder, memories).T).argmax(1)
+        return sum(lines[place].group == line.group for place, line in zip(best, lines, strict=True))
+
+    assert right(trained) > right(untrained)
+
+
+def test_two_processes_write_the_same_bytes_and_nothing_to_the_terminal(base, topics, sizes, tmp_path):
+    arguments = [sizes.model_dump_json(), str(topics), str(tmp_path / "there"), str(torch.get_num_threads())]
+    ran = subprocess.run(
+        [sys.executable, "-c", IN_A_PROCESS, *arguments],
+        cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ran.stdout + ran.stderr == ""
+    assert artifact.manifest_sum(base) == artifact.manifest_sum(tmp_path / "there")
+
+
+def test_an_encoder_by_folder_is_taken_as_it_is(encoder, topics, sizes, tmp_path):
+    save_encoder(encoder, tmp_path / "own")
+    own = sizes.model_copy(update={"model": str(tmp_path / "own")})
+    encoder_step(own, 1, topics, tmp_path / "out", lambda *_: pytest.fail("it was trained"))
+    texts = ["오늘 뭐 먹을까?", "Which town?"]
+    assert np.array_equal(embed(load_encoder(tmp_path / "out/model"), texts), embed(encoder, texts))
+    assert artifact.read_rows(tmp_path / "out/train.jsonl")
+
+
+def test_without_topics_nothing_is_written(sizes, tmp_path):
+    with pytest.raises(BadInput, match=r"has no \.yaml file"):
+        encoder_step(sizes, 1, tmp_path / "topics", tmp_path / "out", lambda *_: None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_default_parameters_name_the_small_encoder():
+    assert load_params(ROOT / "params.yaml").encoder.model == "small"

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tasks.corpus.cartesian import cartesian_pairs, memory_text
-from tasks.retrieval.evaluation import evaluate_encoder, no_metrics, regression, retrieval
+from tasks.corpus.cartesian import COLUMNS, cartesian_pairs
+from tasks.retrieval.evaluation import REGRESSION, RETRIEVAL, asked_of, evaluate_retriever, regression, retrieval
 from tasks.retrieval.search import TOLERANCE
 
 THRESHOLD = 0.6
@@ -73,47 +73,86 @@ def test_a_correlation_with_a_constant_is_unknown_not_zero():
 
 
 class KeyReader:
-    """Encodes a text by which of the keys it names: an encoder that is always right."""
+    """The cosine of two texts' counts of the keys they name: a ranker that is always right."""
 
     KEYS = ("food", "town", "plan")
 
-    def encode(self, text, **_):
-        vector = np.array([float(key in text) for key in self.KEYS], dtype=np.float32)
-        return vector / max(1.0, float(np.linalg.norm(vector)))
+    def scores(self, message, texts):
+        asked, *told = (np.array([float(key in text) for key in self.KEYS]) for text in (message, *texts))
+        return np.array([each @ asked for each in told])
 
 
-def evaluated(lines, synonyms=()):
-    pairs = pd.DataFrame(
-        cartesian_pairs(lines, synonyms, 1000, 1),
-        columns=["memory_0", "user_prompt_0", "memory_1", "user_prompt_1", "similarity_score"],
-    )
-    return evaluate_encoder(KeyReader(), pairs, lines, synonyms, THRESHOLD)
+class Backwards:
+    """A ranker that is always wrong."""
+
+    def scores(self, message, texts):
+        return 1 - KeyReader().scores(message, texts)
 
 
-def test_an_encoder_that_is_always_right_gets_the_best_of_every_metric():
-    lines = [("food", "a", "food?"), ("food", "b", "what food?"), ("town", "c", "town?"), ("plan", "d", "plan?")]
-    metrics, scatter = evaluated(lines)
-    assert metrics["lines"] == 4 and metrics["mse"] == pytest.approx(0, abs=1e-12)
+PARTS = {"sbert": KeyReader(), "tfidf": Backwards()}
+SBERT = {"ranker": "sbert", "mix": None, "threshold": THRESHOLD, "lines": 0}
+RIGHT = [
+    ("food", "a", "food?", "2020"), ("food", "b", "what food?", "2020"), ("town", "c", "town?", "2021"),
+    ("plan", "d", "plan?", "2021"),
+]  # fmt: skip
+
+
+def evaluated(lines, synonyms=(), ranking=SBERT):
+    pairs = pd.DataFrame(cartesian_pairs([line[:3] for line in lines], synonyms, 1000, 1), columns=list(COLUMNS))
+    return evaluate_retriever(PARTS, ranking, pairs, lines, synonyms)
+
+
+def test_a_ranker_that_is_always_right_gets_the_best_of_every_metric():
+    metrics, scatter = evaluated(RIGHT)
+    assert metrics["lines"] == 4 and metrics["threshold"] == THRESHOLD and metrics["ranker"] == "sbert"
+    assert metrics["mse"] == pytest.approx(0, abs=1e-12)
     assert [metrics[name] for name in ("top1", "mrr", "precision", "recall", "f1")] == [1] * 5
     assert metrics["false_retrieval_rate"] == 0
     assert len(scatter) == 16 and np.allclose(scatter["predicted"], scatter["true"])
 
 
 def test_memory_and_message_of_a_pair_are_not_swapped():
-    lines = [("food", "a", "town?"), ("town", "b", "food?")]  # each message asks for the other's key
+    lines = [("food", "a", "town?", "2020"), ("town", "b", "food?", "2020")]  # each message asks for the other's key
     metrics, scatter = evaluated(lines)
     assert scatter["predicted"].tolist() == [0, 1, 1, 0]
     assert metrics["top1"] == 0 and metrics["false_retrieval_rate"] == 1
 
 
 def test_a_synonym_of_the_key_is_relevant():
-    lines = [("food", "a", "town?"), ("town", "b", "town!")]
+    lines = [("food", "a", "town?", "2020"), ("town", "b", "town!", "2020")]
     assert evaluated(lines)[0]["top1"] == 0.5
     assert evaluated(lines, synonyms=(("food", "town"),))[0]["top1"] == 1
 
 
+def test_the_regression_is_the_encoders_and_the_retrieval_the_rankers():
+    metrics, _ = evaluated(RIGHT, ranking=SBERT | {"ranker": "tfidf", "threshold": 0.9})
+    assert metrics["ranker"] == "tfidf" and metrics["threshold"] == 0.9
+    assert metrics["mse"] == pytest.approx(0, abs=1e-12) and metrics["top1"] == 0
+    mix = {"weights": {"sbert": 3.0, "tfidf": 1.0}, "bias": -2.0}
+    mixed, _ = evaluated(RIGHT, ranking={"ranker": "hybrid", "mix": mix, "threshold": 0.6})
+    assert mixed["ranker"] == "hybrid" and mixed["top1"] == mixed["f1"] == 1
+
+
+def test_each_slices_lines_are_asked_among_themselves():
+    lines = [("plan", "a", "plan?", "2020"), ("food", "b", "town?", "2020"), ("town", "c", "town?", "2021")]
+    metrics, _ = evaluated(lines)
+    assert metrics["by_slice"].keys() == {"2020", "2021"}
+    assert metrics["by_slice"]["2020"] == asked_of(KeyReader(), lines[:2], (), THRESHOLD)
+    assert metrics["by_slice"]["2020"]["top1"] == 0.5 and metrics["by_slice"]["2020"]["precision"] == 1
+    assert metrics["by_slice"]["2021"]["top1"] == 1
+    assert metrics["by_slice"]["2021"]["false_retrieval_rate"] is None  # nothing else is there to be found
+    assert metrics["precision"] == pytest.approx(2 / 3)  # among all, one finds another slice's town
+
+
+def test_every_message_is_asked_once_whatever_pairs_were_left_out():
+    few = pd.DataFrame(cartesian_pairs([line[:3] for line in RIGHT], (), 3, 1), columns=list(COLUMNS))
+    metrics, scatter = evaluate_retriever(PARTS, SBERT, few, RIGHT, ())
+    assert len(scatter) == 3 and metrics["top1"] == 1 and metrics["lines"] == 4
+
+
 def test_without_held_out_lines_every_metric_is_unknown():
     metrics, scatter = evaluated([])
-    assert metrics == no_metrics(THRESHOLD)
-    assert metrics["lines"] == 0 and metrics["top1"] is None and scatter.empty
-    assert memory_text(("a", "b")) == "[a: b]"
+    assert metrics == {"lines": 0, "threshold": THRESHOLD, "ranker": "sbert", "by_slice": {}} | dict.fromkeys(
+        REGRESSION + RETRIEVAL
+    )
+    assert scatter.empty and list(scatter.columns) == ["predicted", "true"]

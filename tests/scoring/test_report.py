@@ -8,6 +8,7 @@ from tasks import artifact
 from tasks.errors import BadInput, Corrupt
 from tasks.report import report
 from tasks.scoring.summary import print_summary
+from tasks.scoring.timeline import OF_THE_DEFAULT, gather_timeline, read_scores
 from tests.scoring.made import SLICES as SLICE_NAMES
 from tests.scoring.made import write_evaluation
 
@@ -32,7 +33,7 @@ def scores(place, own=0.9, old=0.8):
     return {
         "slice": name, "model": block, "stage1": block, "previous": ahead, "base": {**ahead, "accuracy": {name: 0.0}},
         "rows": dict.fromkeys(seen, 10), "valid": valid, "stage1_valid": valid, "categories": categories,
-        "stage1_categories": categories, "retriever": {"lines": 4, "top1": 0.5},
+        "stage1_categories": categories, "retriever": {"lines": 4, "top1": 0.5, "by_slice": {each: {"top1": 0.5} for each in seen}},
         "samples": [{"prompt": "Who <leads> 한국?", "expected": "A & B", "answer": "A & B"}],
     }  # fmt: skip
 
@@ -141,3 +142,14 @@ def test_one_slice_alone_is_a_timeline_too(tmp_path):
     console = Console(width=80, record=True, file=io.StringIO())
     print_summary(console, tmp_path / "timeline.json")
     assert "law" in console.export_text()
+
+
+def test_the_retrievers_have_a_matrix_and_a_forgetting_of_their_own(tmp_path):
+    write_evaluation(tmp_path)
+    scores = read_scores(tmp_path, OF_THE_DEFAULT)
+    for place, each in enumerate(scores):  # the oldest slice's lines are found less and less
+        each["retriever"]["by_slice"][scores[0]["slice"]]["top1"] = 0.9 - 0.1 * place
+    found = gather_timeline(scores, [], {})["retrievers"]
+    assert [row[0] for row in found["top1"]] == pytest.approx([0.9 - 0.1 * place for place in range(len(scores))])
+    assert found["top1"][0][1] is None
+    assert found["forgetting"] > 0 > found["backward_transfer"]

@@ -1,0 +1,67 @@
+"""Loads what a chat turn is taken with: the language model and the retriever."""
+
+from pathlib import Path
+
+from tasks.memory.turn import Means
+from tasks.params import Chat
+
+INDEXES = "indexes"  # the folder beside the store
+ALWAYS = ("always", 1.0)  # how documents are used where nothing was measured
+
+
+def load_means(
+    lm: Path,
+    retriever: Path | None,
+    settings: Chat,
+    user: str = "",
+    indexes: Path | None = None,
+    documents: tuple[str, float] = ALWAYS,
+) -> Means:
+    """Load a slice's models.
+
+    Args:
+        lm: the language model's folder.
+        retriever: the retriever's folder (see tasks/retriever.py); None to talk without retrieval.
+        settings: params.yaml's section `chat`.
+        user: whose memories are looked up.
+        indexes: of all users' memories; None to compare every memory, however many there are.
+        documents: what was measured to be best (never, always, gated, quote, gated_quote), and the confidence from
+            which a gate uses no document (see tasks/scoring/retrieval_use.py).
+    """
+    from tasks.lm.causal import load
+    from tasks.lm.generate import Said, fitting, is_sound, markers_of, sound_answer
+    from tasks.lm.rag import MARGINAL, answer_from, confidence
+    from tasks.memory.near import Near
+    from tasks.retrieval.documents import sentences
+    from tasks.retrieval.search import load_finder
+
+    model, tokenizer = load(lm)
+    finder = load_finder(retriever) if retriever else None
+    policy, enough = documents
+    longest, markers = settings.answer_tokens, markers_of(tokenizer)
+
+    def answer(contexts: list[str], weights: list[float], message: str) -> str:
+        if len(contexts) > 1 and settings.combine in MARGINAL:
+            said = answer_from(model, tokenizer, contexts, weights, message, settings.combine, longest)
+            if is_sound(Said(said, ended=False), markers):
+                return said
+        together = " ".join([*reversed(contexts), message])  # the best one next to the message
+        return sound_answer(model, tokenizer, together, longest, settings.attempts)
+
+    def quote(passage: str, message: str) -> str:
+        assert finder
+        parts = sentences(passage)
+        return parts[int(finder.documents.scores(message, parts).argmax())]
+
+    near = Near(finder, indexes, user, settings.index) if finder and indexes else None
+    return Means(
+        find=near.find if near else finder.find if finder else None,
+        find_chunks=finder.find_chunks if finder and policy != "never" else None,
+        answer=answer,
+        chunks=settings.chunks,
+        fitting=lambda contexts, message: fitting(model, tokenizer, contexts, message, longest),
+        markers=markers,
+        knows=(lambda message: confidence(model, tokenizer, message) >= enough) if "gated" in policy else None,
+        quote=quote if "quote" in policy else None,
+        drop=near.drop if near else lambda: None,
+    )

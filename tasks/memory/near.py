@@ -1,0 +1,92 @@
+"""A user's memories at hand: read again only when they have changed, and of many only those near a message scored."""
+
+import sqlite3
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.memory.store import Memory, memories_of, touch
+from tasks.retrieval.search import Finder, Found
+
+if TYPE_CHECKING:
+    from tasks.retrieval.index_cache import UserIndex
+
+MANY = 1000  # memories: up to so many all are scored
+NEAR = 100  # of more, those whose vectors are nearest to the message's
+
+
+@dataclass
+class Known:
+    """One user's valid memories as they were read last; ten thousand take 60 ms to read and to check."""
+
+    state: tuple[object, ...] = ()
+    memories: list[Memory] = field(default_factory=list)
+
+    def read(self, connection: sqlite3.Connection, user: str, now: datetime) -> list[Memory]:
+        """The user's valid memories, see `memories_of`."""
+        state = self._state(connection, user, now)
+        if state != self.state:
+            self.memories, self.state = memories_of(connection, user, now), state
+        return self.memories
+
+    def used(self, connection: sqlite3.Connection, user: str, memory: Memory, now: datetime) -> None:
+        """Note that a memory was retrieved, which changes none."""
+        touch(connection, user, [memory.id], now)
+        self.state = self._state(connection, user, now)
+
+    def _state(self, connection: sqlite3.Connection, user: str, now: datetime) -> tuple[object, ...]:
+        # data_version counts what others wrote; a key that speaks of a day means another one after midnight
+        version = connection.execute("PRAGMA data_version").fetchone()[0]
+        return connection, user, version, connection.total_changes, now.date(), now.utcoffset()
+
+
+class Near:
+    """Finds what fits among memories of any number: of many, the user's index chooses those that the ranker scores."""
+
+    def __init__(self, finder: Finder, folder: Path, user: str, kind: str):
+        """Make nothing yet.
+
+        Args:
+            finder: the retriever.
+            folder: of all users' indexes.
+            user: whose memories they are.
+            kind: of the index: auto, flat, hnsw, ivf.
+        """
+        self.finder, self.folder, self.user, self.kind = finder, folder, user, kind
+        self._index: UserIndex | None = None
+        self._numbers: dict[str, int] = {}
+
+    def find(self, message: str, texts: list[str]) -> list[Found]:
+        """The best memory, if it reaches the threshold."""
+        if len(texts) <= MANY:
+            return self.finder.find(message, texts)
+        places = {self._number(text): place for place, text in enumerate(texts)}
+        index = self._opened().current((number, texts[place]) for number, place in places.items())
+        ids, _ = index.search(self.finder.encoder.message_vector(message), NEAR)
+        near = sorted(places[each] for each in ids.tolist())
+        return [Found(near[place], score) for place, score in self.finder.find(message, [texts[each] for each in near])]
+
+    def drop(self) -> None:
+        """Delete the vectors of the user's memories."""
+        from tasks.retrieval.index_cache import drop
+
+        self._index = None
+        self._numbers.clear()
+        drop(self.folder, self.user)
+
+    def _opened(self) -> "UserIndex":
+        from tasks.retrieval.index_cache import UserIndex
+
+        if self._index is None:
+            self._index = UserIndex(
+                self.folder, self.user, self.finder.encoder_sum, self.finder.encoder.vectors, self.kind
+            )
+        return self._index
+
+    def _number(self, text: str) -> int:
+        from tasks.retrieval.index_cache import digest
+
+        if text not in self._numbers:
+            self._numbers[text] = int.from_bytes(digest(text)[:8], "big") >> 1  # an id has 63 bits
+        return self._numbers[text]

@@ -1,0 +1,209 @@
+"""Cuts a text or Markdown file into overlapping chunks, each with the headings that it stands under.
+
+A chunk holds whole paragraphs where they fit, else whole sentences, else whole words. It begins with the end of the
+chunk before, so that what lies across a border is in one of the two. No chunk crosses a heading.
+"""
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain, pairwise, takewhile
+from pathlib import Path
+from typing import NamedTuple
+
+from tasks.errors import BadInput
+
+SIZE = 300  # characters of a chunk: about the 64 pieces that a retriever reads, and half of what the small model reads
+OVERLAP = 60  # characters that a chunk repeats of the one before: a short sentence
+MAX_BYTES = 2 * 1024 * 1024  # a thick book: some 9,000 chunks
+MAX_TITLE = 100  # characters: a longer line is no heading
+MARKDOWN = (".md", ".markdown")
+BETWEEN = " > "  # a heading and the one under it
+
+# Where a sentence ends: a mark, brackets and quotes that close, white space. After Korean the space is often
+# forgotten, after Chinese and Japanese there is none. An item of a list, or a row of a table, begins anew. A wrong
+# cut does no harm: sentences stand in a chunk as they stood in the file.
+SENTENCE = re.compile(
+    r"(?<=[.!?…])[\"'”’)\]*_]*\s+|(?<=[가-힣][.!?])(?=[가-힣])|(?<=[。！？])[”’」』）]*\s*"
+    r"|\n\s*(?=(?:[-*+•|]|\d{1,3}[.)])[ \t])"
+)
+SHORTENED = re.compile(
+    r"(?:^|[\s(])(?:[A-Za-z]|(?:[A-Za-z]\.)+[A-Za-z]|\d{1,3}|Mrs?|Ms|[DS]r|Jr|Prof|St|No|vs|cf|etc)\.$"
+)
+LOOK_BACK = 8  # characters, in which a shortened word has room
+SPACE = re.compile(r"\s+")
+PART = re.compile(rf"(?s).{{1,{SIZE - OVERLAP}}}(?:\s+|$)|.{{{SIZE - OVERLAP}}}")  # leaves room for an overlap
+
+HEADING = re.compile(rf" {{0,3}}(#{{1,6}})[ \t]+(\S.{{0,{MAX_TITLE - 1}}}?)(?:[ \t]+#+)?[ \t]*")
+UNDERLINE = re.compile(r" {0,3}(={2,}|-{2,})[ \t]*")  # makes a heading of the line above
+RULE = re.compile(r" {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})")
+FENCE = re.compile(r" {0,3}(`{3,}|~{3,})[^`]*")
+FRONT_MATTER = re.compile(r"---[ \t]*\n(\w[\w -]*:.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|$)", re.DOTALL)
+TITLE = re.compile(rf"^title:[ \t]*([\"']?)(\S.{{0,{MAX_TITLE - 1}}}?)\1[ \t]*$", re.MULTILINE)
+LAST = (1, ["the end"])  # as if a heading followed
+
+Paragraph = list[str]  # its sentences, of code its lines, each with the white space after it
+
+
+class Document(NamedTuple):
+    """A file as it is learnt: its name, a hash, and its chunks, each with the headings above it."""
+
+    source: str
+    digest: str
+    chunks: list[tuple[str, str]]
+
+
+def read_document(path: Path) -> Document:
+    """Read and cut one file. The digest is that of the chunks, so that another way of cutting is another document.
+
+    Raises:
+        BadInput: there is no such file, or it is a folder, too large, no UTF-8 text, or empty.
+    """
+    chunks = cut(_text(path), markdown=path.suffix.lower() in MARKDOWN)
+    if not chunks:
+        raise BadInput(f"{path} is empty. Leave it out.")
+    digest = hashlib.sha256(json.dumps(chunks).encode()).hexdigest()
+    return Document(unicodedata.normalize("NFC", path.name), digest, chunks)
+
+
+def cut(text: str, markdown: bool) -> list[tuple[str, str]]:
+    """The chunks of a text, in order, each after its headings ("Travel > Norway"; "" where there are none)."""
+    sections = _sections(text) if markdown else [("", _paragraphs(text))]
+    return [(heading, chunk) for heading, paragraphs in sections for chunk in packed(paragraphs)]
+
+
+def packed(paragraphs: list[Paragraph]) -> list[str]:
+    """Fill chunks with paragraphs, with the sentences of one that is longer than a chunk, or with their parts."""
+    chunks: list[str] = []
+    text = ""
+    for piece in chain.from_iterable(map(_pieces, paragraphs)):
+        length = len(piece.rstrip())
+        if text.strip() and len(text) + length > SIZE:
+            chunks.append(text.strip())
+            text = _end_of(text, min(OVERLAP, SIZE - length))
+        text += piece
+    return [*chunks, text.strip()] if text.strip() else chunks
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a passage, at least one."""
+    return [each.strip() for paragraph in _paragraphs(text) for each in paragraph if each.strip()] or [text]
+
+
+def _pieces(paragraph: Paragraph) -> Iterator[str]:
+    whole = "".join(paragraph)
+    for sentence in [whole] if len(whole.rstrip()) <= SIZE else paragraph:
+        if len(sentence.rstrip()) <= SIZE:
+            yield sentence
+        else:
+            yield from (match[0] for match in PART.finditer(sentence))
+
+
+def _end_of(text: str, room: int) -> str:
+    """The last whole sentences that fit into `room` characters; else the last words, else letters."""
+    if room <= 0:
+        return ""
+    for starts in (_starts(text), [match.end() for match in SPACE.finditer(text)]):
+        if fitting := [at for at in starts if len(text) - room <= at < len(text.rstrip())]:
+            return text[fitting[0] :]
+    return text[len(text) - room :]
+
+
+def _starts(text: str) -> list[int]:
+    """Where each sentence but the first begins."""
+    ends = (match for match in SENTENCE.finditer(text)
+            if not SHORTENED.search(text[max(0, match.start() - LOOK_BACK) : match.start()]))  # fmt: skip
+    return [match.end() for match in ends]
+
+
+def _paragraphs(text: str) -> list[Paragraph]:
+    return [_sentences(each) for each in re.split(r"\n\s*\n", text.strip())]
+
+
+def _sentences(text: str) -> Paragraph:
+    """A paragraph in pieces that give it when they are put together, a blank line after it."""
+    text = text.strip("\n") + "\n\n"
+    return [text[start:stop] for start, stop in pairwise([0, *_starts(text), len(text)]) if stop > start]
+
+
+# --- Markdown ---
+
+
+def _sections(text: str) -> Iterator[tuple[str, list[Paragraph]]]:
+    """The path of headings and the paragraphs under it. A heading with nothing under it is a paragraph itself.
+
+    Front matter is left out, but for its title, which stands above all headings.
+    """
+    path: dict[int, str] = {}
+    if front := FRONT_MATTER.match(text):
+        text = text[front.end() :]
+        path = {0: title[2]} if (title := TITLE.search(front[1])) else {}
+    paragraphs: list[Paragraph] = []
+    for level, block in chain(_blocks(text), [LAST]):
+        if not level:
+            paragraphs += [block] if "".join(block).strip() else []
+            continue
+        lowest = max(path, default=0)
+        if not paragraphs and level <= lowest:
+            paragraphs = [[path.pop(lowest)]]
+        if paragraphs:
+            yield BETWEEN.join(dict.fromkeys(path.values())), paragraphs  # a title is often repeated as the heading
+        paragraphs = []
+        path = {above: title for above, title in path.items() if above < level} | {level: block[0]}
+
+
+def _blocks(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Headings as (level, [title]), paragraphs as (0, sentences), what stands between fences as (0, lines)."""
+    paragraph: list[str] = []
+    lines = iter(text.split("\n"))
+    for line in lines:
+        heading, fence = HEADING.fullmatch(line), FENCE.fullmatch(line)
+        under = UNDERLINE.fullmatch(line) if len(paragraph) == 1 and len(paragraph[0]) <= MAX_TITLE else None
+        if under:
+            yield 1 if under[1][0] == "=" else 2, [paragraph[0].strip()]
+        elif heading or fence or RULE.fullmatch(line) or not line.strip():
+            yield 0, _sentences("\n".join(paragraph))
+            if heading:
+                yield len(heading[1]), [heading[2]]
+            elif fence:
+                code = takewhile(partial(_inside, fence[1]), lines)
+                yield 0, [*(f"{each}\n" for each in code), "\n"]
+        else:
+            paragraph.append(line)
+            continue
+        paragraph = []
+    yield 0, _sentences("\n".join(paragraph))
+
+
+def _inside(fence: str, line: str) -> bool:
+    return not line.strip().startswith(fence) or bool(line.strip(f" \t{fence[0]}"))
+
+
+# --- the file ---
+
+
+def _text(path: Path) -> str:
+    """The file's text, in composed letters (macOS takes Hangul apart) and with plain line ends."""
+    try:
+        if path.is_dir():
+            raise BadInput(f"{path} is a folder. Name the files in it: {path}/*.md")
+        if not path.is_file():
+            raise BadInput(f"There is no file {path}.")
+        if path.stat().st_size > MAX_BYTES:
+            raise BadInput(f"{path} is larger than {MAX_BYTES // 1024**2} MiB. Split it into several files.")
+        content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    except OSError as error:
+        raise BadInput(f"{path} can't be read ({error.strerror}).") from error
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise BadInput(f"{path} is UTF-16. Save the file as UTF-8.")
+    if b"\0" in content:
+        raise BadInput(f"{path} is no text file. Save its text as .txt or .md, in UTF-8.")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise BadInput(f"{path}, line {line}: this is no UTF-8. Save the file as UTF-8.") from error
+    return unicodedata.normalize("NFC", "\n".join(text.splitlines()))

@@ -1,0 +1,94 @@
+"""Many memories are found like few ones, and reading them once is enough until they change."""
+
+import sqlite3
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+
+from tasks.memory import near as module
+from tasks.memory.near import Known, Near
+from tasks.memory.store import forget, memories_of, opened, remember
+from tasks.retrieval.rankers import Dense
+from tasks.retrieval.search import Finder
+
+SEOUL = timezone(timedelta(hours=9))
+NOON = datetime(2024, 5, 1, 12, tzinfo=SEOUL)
+
+
+class Numbers:
+    """Stands in for a sentence encoder: a text's vector is a fixed function of its letters."""
+
+    def encode(self, texts, task=None, normalize_embeddings=True):
+        vectors = [np.random.default_rng(sum(text.encode()) + len(text)).standard_normal(32) for text in texts]
+        return np.stack([vector / np.linalg.norm(vector) for vector in vectors]).astype(np.float32)
+
+
+@pytest.fixture
+def finder(tmp_path):
+    dense = Dense(Numbers())
+    (tmp_path / "retriever").mkdir()
+    (tmp_path / "retriever/manifest.json").write_text("{}")
+    return Finder(tmp_path / "retriever", dense, dense, dense, 0.2, 0.2)
+
+
+def test_of_many_memories_the_same_one_is_found_as_if_all_were_scored(finder, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MANY", 50)
+    monkeypatch.setattr(module, "NEAR", 20)
+    texts = [f"[key {number}: value {number * 7}]" for number in range(400)]
+    close = Near(finder, tmp_path / "indexes", "ann", "auto")
+    for message in ("one", "where is it?", "오늘 뭐 하지?", texts[17]):
+        assert close.find(message, texts) == finder.find(message, texts)
+    assert (tmp_path / "indexes/ann.index").exists()
+    close.drop()
+    assert not (tmp_path / "indexes/ann.index").exists()
+    assert close.find("one", texts[::-1]) == finder.find("one", texts[::-1])
+
+
+def test_few_memories_need_no_index(finder, tmp_path):
+    Near(finder, tmp_path / "indexes", "ann", "auto").find("one", ["[a: b]", "[c: d]"])
+    assert not (tmp_path / "indexes").exists()
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """How often memories were read from the store."""
+    counted = []
+    monkeypatch.setattr(module, "memories_of", lambda *of: counted.append(1) or memories_of(*of))
+    return counted
+
+
+def test_memories_are_read_again_after_a_change_and_only_then(tmp_path, reads):
+    known = Known()
+    with opened(tmp_path / "m.db") as connection, opened(tmp_path / "m.db") as another:
+        remember(connection, "ann", "town", "Cork", NOON)
+        (only,) = known.read(connection, "ann", NOON)
+        known.used(connection, "ann", only, NOON)
+        assert known.read(connection, "ann", NOON) == [only] and len(reads) == 1
+        remember(connection, "ann", "town", "Leeds", NOON)
+        assert [each.value for each in known.read(connection, "ann", NOON)] == ["Leeds"]
+        remember(another, "ann", "town", "Ghent", NOON)
+        assert [each.value for each in known.read(connection, "ann", NOON)] == ["Ghent"]
+        forget(another, "ann", "town", NOON)
+        assert known.read(connection, "ann", NOON) == [] and len(reads) == 4
+
+
+def test_a_new_day_a_new_zone_and_another_user_are_read_anew(tmp_path, reads):
+    known = Known()
+    with opened(tmp_path / "m.db") as connection:
+        remember(connection, "ann", "내일 일정", "치과", NOON)
+        assert [each.key for each in known.read(connection, "ann", NOON)] == ["내일 일정"]
+        assert [each.key for each in known.read(connection, "ann", NOON + timedelta(days=1))] == ["오늘 일정"]
+        assert known.read(connection, "bob", NOON + timedelta(days=1)) == []
+        known.read(connection, "ann", NOON.astimezone(timezone(timedelta(hours=-8))))
+        assert len(reads) == 4
+
+
+def test_a_closed_connection_is_no_excuse_for_an_old_answer(tmp_path):
+    known = Known()
+    for value in ("Cork", "Leeds"):
+        with opened(tmp_path / "m.db") as connection:
+            remember(connection, "ann", "town", value, NOON)
+            assert [each.value for each in known.read(connection, "ann", NOON)] == [value]
+    with pytest.raises(sqlite3.ProgrammingError):
+        known.read(connection, "ann", NOON)

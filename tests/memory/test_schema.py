@@ -1,0 +1,198 @@
+import multiprocessing
+import sqlite3
+from datetime import UTC, datetime, timedelta, timezone
+from random import Random
+
+import pytest
+
+from tasks.errors import BadInput, Busy, Corrupt
+from tasks.memory import schema
+from tasks.memory.rows import insert_memory, memory_rows, new_row
+from tasks.memory.schema import SCHEMA, writing
+from tasks.memory.store import (
+    chunks_of,
+    forget,
+    forget_all,
+    forget_source,
+    history_of,
+    learn,
+    memories_of,
+    opened,
+    remember,
+    touch,
+)
+
+NOON = datetime(2024, 5, 6, 12, tzinfo=timezone(timedelta(hours=9)))
+SCHEMA_1 = """
+CREATE TABLE memories (
+  id INTEGER PRIMARY KEY,
+  user TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+  created TEXT NOT NULL, replaced TEXT
+);
+CREATE UNIQUE INDEX valid ON memories (user, key) WHERE replaced IS NULL;
+PRAGMA user_version = 1;
+"""
+ROWS_1 = [
+    ("ann", "home town", "Cork", "2024-05-01T12:00:00+00:00", "2024-05-02T12:00:00+00:00"),
+    ("bob", "home town", "Paris", "2024-05-01T13:00:00+00:00", None),
+    ("ann", "home town", "Leeds", "2024-05-02T12:00:00+00:00", None),
+    ("ann", "오늘 일정", "치과", "2024-05-02T12:00:00+00:00", None),
+]
+
+
+@pytest.fixture
+def old_store(tmp_path):
+    """A file of schema 1, with two users and a history."""
+    connection = sqlite3.connect(tmp_path / "m.db")
+    connection.executescript(SCHEMA_1)
+    insert = "INSERT INTO memories (user, key, value, created, replaced) VALUES (?, ?, ?, ?, ?)"
+    connection.executemany(insert, ROWS_1)
+    connection.commit()
+    connection.close()
+    return tmp_path / "m.db"
+
+
+def test_a_store_of_schema_1_is_migrated_and_nothing_is_lost(old_store):
+    with opened(old_store) as connection:
+        rows = list(memory_rows(connection, "1 ORDER BY id", ()))
+        assert [(row.user, row.key, row.value, row.created, row.replaced) for row in rows] == ROWS_1
+        assert [memory.value for memory in history_of(connection, "ann", "home town")] == ["Cork", "Leeds"]
+        said = datetime(2024, 5, 2, 12, tzinfo=UTC)
+        assert memories_of(connection, "ann", said)[-1].text == "[오늘 일정: 치과]"
+        assert [memory.value for memory in memories_of(connection, "ann")] == ["Leeds"]  # that day is over
+        assert remember(connection, "ann", "home town", "Rome")
+    with opened(old_store) as connection:  # the second time there is nothing to migrate
+        assert [memory.value for memory in memories_of(connection, "ann")] == ["Rome"]
+
+
+def test_a_migration_that_is_cut_off_leaves_the_old_store(old_store, monkeypatch):
+    def cut_off(connection, row):
+        if row.value == "Leeds":
+            raise KeyboardInterrupt
+        insert_memory(connection, row)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "insert_memory", cut_off)
+        with pytest.raises(KeyboardInterrupt), opened(old_store):
+            pass
+    connection = sqlite3.connect(old_store)
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert connection.execute("SELECT user, key, value, created, replaced FROM memories").fetchall() == ROWS_1
+    connection.close()
+    with opened(old_store) as connection:
+        assert len(list(memory_rows(connection, "1", ()))) == len(ROWS_1)
+
+
+def test_what_was_forgotten_is_gone_from_the_disk(tmp_path):
+    """Also what SQLite left behind when it moved rows between pages, and what stands in its log."""
+    random = Random(5)  # with which secure_delete alone leaves words behind
+
+    def on_disk(word):
+        return sum(path.read_bytes().count(word) for path in tmp_path.iterdir())
+
+    with opened(tmp_path / "m.db") as connection:
+        for _ in range(10):
+            with writing(connection):
+                for _ in range(100):
+                    user, word = random.choice([("ann", "xyzzy"), ("bob", "plain")])
+                    key = f"{random.randrange(10**9)} {word}"
+                    insert_memory(connection, new_row(user, key, word * random.randrange(1, 60), NOON))
+            learn(connection, "ann", "notes.md", str(random.random()), [("", "plugh " * random.randrange(1, 3000))])
+            for memory in random.sample(memories_of(connection, "ann"), 3):
+                remember(connection, "ann", memory.key, "xyzzy" * random.randrange(1, 200))
+                touch(connection, "ann", [memory.id])
+        remember(connection, "ann", "one secret", "frobozz")
+        assert on_disk(b"xyzzy") and on_disk(b"plugh") and on_disk(b"frobozz")
+        forget(connection, "ann", "one secret")
+        assert not on_disk(b"frobozz")
+        forget_source(connection, "ann", "notes.md")
+        assert not on_disk(b"plugh")
+        forget_all(connection, "ann")
+        assert not on_disk(b"xyzzy") and on_disk(b"plain")
+    assert not on_disk(b"xyzzy")
+
+
+def test_if_another_process_still_reads_what_was_forgotten_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(schema, "WAIT_SECONDS", 0.05)
+    with opened(tmp_path / "m.db") as connection, opened(tmp_path / "m.db") as reader:
+        remember(connection, "ann", "secret", "xyzzy")
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM memories").fetchall()
+        with pytest.raises(Busy, match="another process still reads.*Forget again"):
+            forget(connection, "ann", "secret")
+        assert memories_of(connection, "ann") == []
+        reader.execute("COMMIT")
+        assert forget(connection, "ann", "secret") == 0
+        assert not any(b"xyzzy" in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_only_its_owner_can_read_a_store(tmp_path):
+    with opened(tmp_path / "m.db") as connection:
+        remember(connection, "ann", "k", "v")
+        assert {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == {
+            "m.db": 0,
+            "m.db-wal": 0,
+            "m.db-shm": 0,
+        }
+
+
+def test_a_file_that_is_no_store_is_named(tmp_path):
+    (tmp_path / "m.db").write_bytes(b"not a database, but long enough to be read as one" * 100)
+    with pytest.raises(Corrupt, match=r"m\.db is no readable memory store"), opened(tmp_path / "m.db"):
+        pass
+
+
+def test_a_place_where_no_store_can_be_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match=r"m\.db can't be made"), opened(tmp_path / "file" / "m.db"):
+        pass
+    with pytest.raises(BadInput, match="can't be used"), opened(tmp_path):
+        pass
+
+
+def test_a_store_of_a_newer_version_is_left_alone(tmp_path):
+    with opened(tmp_path / "m.db") as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
+    with pytest.raises(BadInput, match="newer version"), opened(tmp_path / "m.db"):
+        pass
+
+
+def test_a_store_that_stays_locked_is_busy_to_write_and_open_to_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(schema, "WAIT_SECONDS", 0.05)
+    with opened(tmp_path / "m.db") as connection:
+        remember(connection, "ann", "k", "v")
+        connection.execute("BEGIN IMMEDIATE")
+        with opened(tmp_path / "m.db") as other:
+            with pytest.raises(Busy, match=r"m\.db is in use by another process"):
+                remember(other, "ann", "k", "w")
+            assert [memory.value for memory in memories_of(other, "ann")] == ["v"]
+        connection.execute("ROLLBACK")
+
+
+def test_a_full_disk_is_said_and_the_store_stays_usable(tmp_path):
+    with opened(tmp_path / "m.db") as connection:
+        remember(connection, "ann", "k", "v")
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(BadInput, match="full.*the disk's space"):
+            learn(connection, "ann", "notes.md", "d", [("", "long " * 10_000)])
+        assert chunks_of(connection, "ann") == []
+        connection.execute(f"PRAGMA max_page_count = {pages + 1000}")
+        assert remember(connection, "ann", "k", "w")
+
+
+def _first(path, user):
+    with opened(path) as connection:
+        remember(connection, user, "k", "v")
+
+
+def test_processes_that_make_the_store_at_the_same_time_all_succeed(tmp_path):
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_first, args=(tmp_path / "m.db", f"user-{number}")) for number in range(6)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 6
+    with opened(tmp_path / "m.db") as connection:
+        assert all(memories_of(connection, f"user-{number}") for number in range(6))

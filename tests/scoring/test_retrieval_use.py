@@ -1,0 +1,286 @@
+"""A document is used where it was measured to help, and what was chosen on one half is counted on the other."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tasks import artifact
+from tasks.corpus.slices import Examples, valid_facts
+from tasks.dataset import dataset
+from tasks.evaluate import evaluate
+from tasks.lm.batches import Mixture, Part, encode
+from tasks.lm.causal import build
+from tasks.lm.generate import answer
+from tasks.lm.rag import confidence
+from tasks.lm.training import Schedule, train
+from tasks.origin import origin
+from tasks.params import Dataset, Evaluate
+from tasks.pretrain import pretrain
+from tasks.report import report
+from tasks.retrieval.rankers import Bm25
+from tasks.scoring import retrieval_use as module
+from tasks.scoring.retrieval_use import (
+    NONE,
+    Asked,
+    accuracy,
+    ask_both_ways,
+    chosen_threshold,
+    compare_policies,
+    documents_of,
+    policy,
+    questions_of,
+    retrieval_use,
+)
+from tests.lm.conftest import ROWS, SETTINGS
+from tests.scoring.made import made_scores, with_stages, write_scores
+
+SURE, UNSURE = -0.1, -3.0
+HELPED = {"without": False, "with_document": True}  # a fact that the model does not know
+HARMED = {"without": True, "with_document": False}  # one that it knows, and a document distracts it
+EITHER, NEITHER = {"without": True, "with_document": True}, {"without": False, "with_document": False}
+DOCUMENTS = [f"{row['target']} leads that land." for row in ROWS]
+
+
+def asked(told, confidence, count=40, quoted=False):
+    return [Asked(fact=f"a/{number}", confidence=confidence, quoted=quoted, **told) for number in range(count)]
+
+
+def test_never_always_and_gated_are_counted_by_hand():
+    group = [
+        Asked("a/1", True, False, False, -0.5), Asked("a/2", True, True, True, -1.0),
+        Asked("a/3", False, True, True, -1.5), Asked("a/4", False, False, True, -2.0),
+    ]  # fmt: skip
+    assert accuracy(group, NONE, module.QUOTE) == 3 / 4
+    assert accuracy(group, -1.0, module.QUOTE) == 4 / 4
+    assert accuracy(group, module.ANY) == 2 / 4
+    assert accuracy(group, NONE) == 2 / 4
+    assert accuracy(group, -1.0) == 3 / 4
+    assert accuracy(group, -2.0) == 2 / 4
+
+
+def test_the_threshold_parts_what_the_model_knows_from_what_it_does_not():
+    groups = [asked(HARMED, SURE), asked(HELPED, UNSURE)]
+    assert UNSURE < chosen_threshold(groups) <= SURE
+    told = compare_policies(*groups)
+    assert told["best"] == "gated"
+    for group, never, always in (("known", 1, 0), ("unseen", 0, 1)):
+        assert told[group].items() >= {"never": never, "always": always, "gated": 1}.items()
+        assert 10 < told[group]["rows"] < 30
+
+
+def test_a_model_that_cannot_read_quotes_what_it_does_not_know():
+    told = compare_policies(asked(HARMED, SURE), asked(NEITHER, UNSURE, quoted=True))
+    assert told["best"] == "gated_quote" and told["known"]["gated_quote"] == told["unseen"]["gated_quote"] == 1
+    assert told["known"]["quote"] == 0 and told["unseen"]["gated"] == 0
+    assert policy({"retrieval_use": told}) == ("gated_quote", told["confidence"]["gated_quote"])
+
+
+@pytest.mark.parametrize(
+    ("known", "unseen", "best"),
+    [
+        (asked(HARMED, SURE), asked(NEITHER, UNSURE), "never"),
+        (asked(HARMED, SURE), [], "never"),
+        (asked(EITHER, SURE), asked(HELPED, SURE), "always"),
+        (asked(EITHER, UNSURE), asked(NEITHER, UNSURE), "never"),  # a document costs time: it must be worth it
+    ],
+)
+def test_the_best_is_the_simplest_of_equally_good_ones(known, unseen, best):
+    assert compare_policies(known, unseen)["best"] == best
+
+
+def test_the_threshold_is_chosen_on_other_facts_than_it_is_counted_on(monkeypatch):
+    seen = []
+    real = chosen_threshold
+    monkeypatch.setattr(module, "chosen_threshold", lambda groups, how: seen.extend(groups) or real(groups, how))
+    counted = []
+    measured = accuracy
+    monkeypatch.setattr(module, "accuracy", lambda group, *rule: counted.append(group) or measured(group, *rule))
+    twice = [*asked(HARMED, SURE), *asked(HELPED, UNSURE)]  # two questions about every fact
+    compare_policies(twice, [])
+    choosing = {each.fact for group in seen for each in group}
+    assert choosing
+    assert choosing.isdisjoint(each.fact for each in counted[-1])
+    assert len(choosing) + len({each.fact for each in counted[-1]}) == 40
+
+
+def test_with_too_few_facts_nothing_is_said():
+    assert compare_policies([], []) is None
+    assert compare_policies(asked(HARMED, SURE, 1), []) is None
+    told = compare_policies(asked(HARMED, SURE), asked(HELPED, UNSURE, 1))
+    assert told["known"] and told["unseen"] is None
+
+
+def test_the_scores_are_json_whatever_was_best():
+    for known in (asked(HARMED, SURE), asked(HELPED, SURE), asked(NEITHER, SURE)):
+        told = compare_policies(known, [])
+        assert json.loads(json.dumps(told, allow_nan=False)) == told
+
+
+def test_the_chats_policy_is_the_best_one_and_documents_are_used_where_nothing_was_measured():
+    told = compare_policies(asked(HARMED, SURE), asked(HELPED, UNSURE))
+    assert policy({"retrieval_use": told}) == ("gated", told["confidence"]["gated"])
+    assert policy({}) == ("always", NONE)
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory):
+    """A tiny model that knows three answers by heart, and three others only after the right document."""
+    rows = list(ROWS[:3])
+    for row, document in zip(ROWS[3:], DOCUMENTS[3:], strict=True):
+        unknown = [row["prompt"], f"{DOCUMENTS[0]} {row['prompt']}"]
+        rows.append({**row, "prompt": f"{document} {row['prompt']}"})
+        rows += [{**row, "prompt": prompt, "target": "Nobody"} for prompt in unknown]
+    model, tokenizer = build(SETTINGS, [f"{row['prompt']} {row['target']}" for row in rows], seed=1)
+    data = Mixture([Part(encode(rows, tokenizer, 64), 1.0)], 96, 250, 3, model.device)
+    train(model, data, Schedule(250, 1e-2, 0.1), scratch=tmp_path_factory.mktemp("s"), log=lambda *_: None, seed=0)
+    return model, tokenizer
+
+
+def right_one(message, texts):
+    """Ranks the document of the question's own fact first."""
+    place = next(place for place, row in enumerate(ROWS) if row["prompt"] == message)
+    return np.array([text == DOCUMENTS[place] for text in texts], dtype=float)
+
+
+def test_every_question_is_asked_without_a_document_and_with_the_best_ranked_one(taught):
+    told = ask_both_ways(taught, ROWS, DOCUMENTS, right_one, 256)
+    assert [each.fact for each in told] == [row["fact"] for row in ROWS]
+    assert [each.without for each in told] == [True] * 3 + [False] * 3
+    assert [each.with_document for each in told][3:] == [True] * 3
+    for row, each in zip(ROWS, told, strict=True):
+        assert each.without == (answer(*taught, row["prompt"]) == row["target"])
+    assert told[0].confidence == pytest.approx(confidence(*taught, ROWS[0]["prompt"]), abs=1e-5)
+
+
+def test_a_wrong_document_is_taken_if_it_is_ranked_best(taught):
+    wrong = ask_both_ways(taught, ROWS[3:], DOCUMENTS, lambda message, texts: np.eye(len(texts))[0], 256)
+    assert not any(each.with_document for each in wrong)
+
+
+def a_slice(name, subjects, replaces=None):
+    facts, test = [], []
+    for number, subject in enumerate(subjects):
+        fact = f"{name}/{number}"
+        facts.append({"id": fact, "replaces": replaces if number == 0 else None, "category": "new"})
+        for kind, prompt, target in (
+            ("seen", f"{subject}?", subject), ("paraphrase", f"Which {subject}?", subject),
+            ("statement", "", f"It is {subject}."),
+        ):  # fmt: skip
+            test.append({"id": f"{fact}/en/{kind}", "set": kind, "prompt": prompt, "target": target, "fact": fact,
+                         "stale": None})  # fmt: skip
+    test.append({"id": f"{name}/examples/1", "set": "paraphrase", "prompt": "x", "target": "y", "fact": None,
+                 "stale": None})  # fmt: skip
+    return Examples(name=name, facts=facts, test=test)
+
+
+SLICES = [a_slice("a", ["one", "two", "three"]), a_slice("b", ["uno", "dos"], {"id": "a/1", "object": "two"})]
+
+
+def test_asked_are_reworded_questions_about_facts_that_are_true():
+    valid = valid_facts(SLICES)
+    asked_for = [row["prompt"] for row in questions_of(SLICES, valid, 100)]
+    assert asked_for == ["Which one?", "Which three?", "Which uno?", "Which dos?"]
+    assert len(questions_of(SLICES, valid, 2)) == 2
+    assert {row["fact"] for row in questions_of(SLICES[1:], valid, 100)} == {"b/0", "b/1"}
+
+
+def test_the_documents_are_the_statements_of_all_true_facts_and_always_of_those_asked_for(monkeypatch):
+    valid = valid_facts(SLICES)
+    questions = questions_of(SLICES, valid, 100)
+    assert documents_of(SLICES, valid, questions) == ["It is one.", "It is three.", "It is uno.", "It is dos."]
+    monkeypatch.setattr(module, "DOCUMENTS", 2)
+    few = documents_of(SLICES, valid, questions[:1])
+    assert few[0] == "It is one."
+    assert 2 <= len(few) <= 3
+
+
+def test_the_model_before_is_asked_about_the_newest_slice_and_the_model_about_all(taught, monkeypatch):
+    calls = []
+
+    def ask(model, questions, documents, rank, batch_tokens):
+        calls.append((model, [row["fact"] for row in questions], len(documents)))
+        return asked(HARMED, SURE)
+
+    monkeypatch.setattr(module, "ask_both_ways", ask)
+    settings = Evaluate(batch_tokens=256, samples=1, retrieval=100)
+    told = retrieval_use("own", "before", SLICES, valid_facts(SLICES), right_one, settings)
+    assert calls == [("own", ["a/0", "a/2", "b/0", "b/1"], 4), ("before", ["b/0", "b/1"], 4)]
+    assert told["unseen"]
+    assert retrieval_use("own", None, SLICES[:1], valid_facts(SLICES[:1]), right_one, settings)[
+        "unseen"
+    ] is None  # fmt: skip
+
+
+def test_without_facts_nothing_is_asked():
+    texts = [Examples(name="t", test=[{"id": "t/texts/1", "set": "statement", "prompt": "", "target": "x", "fact": None,
+                                       "stale": None}])]  # fmt: skip
+    settings = Evaluate(batch_tokens=256, samples=1)
+    assert retrieval_use("own", None, texts, {}, None, settings) is None
+
+
+@pytest.fixture(scope="module")
+def timeline(tmp_path_factory):
+    """Two slices of twelve facts each, a base that has hardly read them, and a retriever's folder."""
+    root = tmp_path_factory.mktemp("timeline")
+    (root / "relations.yaml").write_text("names: {}\nrelations: {}\n")
+    origin(root / "relations.yaml", root / "examples/base")
+    for name, before in (("one", "base"), ("two", "one")):
+        (root / "raw" / name).mkdir(parents=True)
+        facts = "".join(f"{name}{number},code,c{number}\n" for number in range(12))
+        (root / "raw" / name / "facts.csv").write_text(f"subject,relation,object\n{facts}")
+        examples = root / "examples"
+        dataset(Dataset(languages=("en",), chat_repeats=1), root / "raw" / name, examples / before, examples / name)
+    small = SETTINGS.model_copy(update={"positions": 96})
+    pretrain(small, 1, root / "examples/one", root / "lm", root / "scratch", lambda *_: None)
+    with artifact.writing(root / "retriever") as folder:
+        artifact.write_json(folder / "metrics.json", {"lines": 0})
+    return root
+
+
+def evaluated(root, out, name, rows=40, **folders):
+    settings = Evaluate(batch_tokens=1024, samples=1, retrieval=rows)
+    evaluate(settings, root / "examples" / name, root / "lm", out, previous=root / "lm", **folders)
+    return artifact.read_json(out / "scores.json")
+
+
+def test_evaluation_measures_it_for_slices_with_a_retriever(timeline, tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.evaluate._ranker", lambda retriever: Bm25().scores)
+    first, second = (
+        evaluated(timeline, tmp_path / name, name, retriever=timeline / "retriever") for name in ("one", "two")
+    )
+    assert first["retrieval_use"]["unseen"] is None  # the base has read what the first slice brings
+    told = second["retrieval_use"]
+    assert told["known"]["rows"] > told["unseen"]["rows"] > 0
+    again = evaluated(timeline, tmp_path / "again", "two", retriever=timeline / "retriever")
+    assert again == second
+
+
+def test_evaluation_leaves_it_out_where_it_is_switched_off_and_for_a_reference(timeline, tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.evaluate._ranker", lambda *_: pytest.fail("nothing is to be ranked"))
+    off = evaluated(timeline, tmp_path / "off", "two", rows=0, retriever=timeline / "retriever")
+    assert "retrieval_use" not in off
+    assert "retrieval_use" not in evaluated(timeline, tmp_path / "reference", "two")
+
+
+def test_the_report_tells_of_it_where_it_was_measured(tmp_path):
+    told = compare_policies(asked(HARMED, SURE), asked(HELPED, UNSURE))
+    for place, name in enumerate(("one", "two")):
+        scores = with_stages(made_scores(place, ("one", "two")))
+        if place:
+            scores["retrieval_use"] = told
+        write_scores(tmp_path / "evaluation" / name, scores)
+    report(tmp_path / "evaluation", tmp_path / "cost", tmp_path / "plots", tmp_path / "page.html", tmp_path / "t.json")
+    assert json.loads((tmp_path / "t.json").read_text())["retrieval_use"] == {"two": told}
+    page = (tmp_path / "page.html").read_text()
+    assert "With or without a document" in page
+    for group, never, always in (("known", "100.0", "0.0"), ("unseen", "0.0", "100.0")):
+        cells = ["two", group, never, always, "100.0"]
+        assert "".join(f"<td>{cell}</td>" for cell in cells) in page
+
+
+def test_the_report_says_nothing_of_what_was_not_measured(tmp_path):
+    write_scores(tmp_path / "evaluation/one", with_stages(made_scores(0, ("one",))))
+    report(tmp_path / "evaluation", tmp_path / "cost", tmp_path / "plots", tmp_path / "page.html", tmp_path / "t.json")
+    assert json.loads((tmp_path / "t.json").read_text())["retrieval_use"] is None
+    assert "With or without a document" not in (tmp_path / "page.html").read_text()
