@@ -37,7 +37,7 @@ class Pairs(Section):
 class Fitting(Section):
     """How a sentence encoder is trained."""
 
-    batch_size: Positive
+    batch_size: Annotated[int, Field(ge=2)]  # the others of a batch are what a message's memory is told from
     learning_rate: Rate
     warmup: Share
 

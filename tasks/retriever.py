@@ -74,7 +74,7 @@ def _train(
 
     random = Random(seed)
     rows = settings.steps * settings.batch_size
-    own, topics = ((lines * (rows // 2 // max(1, len(lines)) + 1))[: rows // 2] for lines in (own, topics))
+    own, topics = (random.sample(lines * (rows // 2 // len(lines) + 1), rows // 2) for lines in (own, topics))
     words, frames = variants["words"], variants["frames"]
     own = [line._replace(message=varied(line.message, words, frames, random)) for line in own]
     ranking = ranking_rows([*own, *topics], rows, seed)

@@ -10,6 +10,7 @@ from tasks.memory.store import Memory, memories_of, touch
 from tasks.retrieval.search import Finder, Found
 
 if TYPE_CHECKING:
+    from tasks.retrieval.index import Index
     from tasks.retrieval.index_cache import UserIndex
 
 MANY = 1000  # memories: up to so many all are scored
@@ -55,16 +56,21 @@ class Near:
         """
         self.finder, self.folder, self.user, self.kind = finder, folder, user, kind
         self._index: UserIndex | None = None
+        self._current: Index
+        self._texts: list[str] = []  # of the last call
+        self._places: dict[int, int] = {}  # number -> place in the texts
         self._numbers: dict[str, int] = {}
 
     def find(self, message: str, texts: list[str]) -> list[Found]:
         """The best memory, if it reaches the threshold."""
         if len(texts) <= MANY:
             return self.finder.find(message, texts)
-        places = {self._number(text): place for place, text in enumerate(texts)}
-        index = self._opened().current((number, texts[place]) for number, place in places.items())
-        ids, _ = index.search(self.finder.encoder.message_vector(message), NEAR)
-        near = sorted(places[each] for each in ids.tolist())
+        if texts != self._texts or self._index is None:  # to compare ten thousand strings takes less than a millisecond
+            self._places = {self._number(text): place for place, text in enumerate(texts)}
+            self._current = self._opened().current((number, texts[place]) for number, place in self._places.items())
+            self._texts = texts
+        ids, _ = self._current.search(self.finder.encoder.message_vector(message), NEAR)
+        near = sorted(self._places[each] for each in ids.tolist())
         return [Found(near[place], score) for place, score in self.finder.find(message, [texts[each] for each in near])]
 
     def drop(self) -> None:

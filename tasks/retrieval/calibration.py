@@ -127,9 +127,10 @@ def threshold_of(outcomes: Sequence[Outcome], max_false: float) -> float | None:
             the share that still retrieves something; one more than was seen, as the sample is small.
 
     Returns:
-        None if there are fewer than eight messages. If no threshold keeps the bound: just above the highest score.
+        None if there are fewer than eight messages, or too few for the bound: 24 at 0.04. If no threshold keeps the
+        bound: just above the highest score.
     """
-    if len(outcomes) < FEWEST:
+    if len(outcomes) < FEWEST or 1 / (len(outcomes) + 1) > max_false:
         return None
     others = np.array([each.other for each in outcomes])
     scores = np.array([each.score for each in outcomes])

@@ -121,7 +121,7 @@ class Dense:
 
     def __init__(self, encoder: "SentenceTransformer"):
         self.encoder = encoder
-        self._known: dict[str, np.ndarray] = {}
+        self._known: dict[str, Any] = {}
 
     def scores(self, message: str, texts: Sequence[str]) -> np.ndarray:
         found: np.ndarray = self.vectors(texts) @ self.message_vector(message)
@@ -129,7 +129,8 @@ class Dense:
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors of memories or passages, [texts, width]."""
-        return np.stack(_remembered(self._known, texts, lambda fresh: self._encoded(fresh, "document")))
+        rows = _remembered(self._known, texts, lambda fresh: self._encoded(fresh, "document"))
+        return np.stack(rows)
 
     def message_vector(self, message: str) -> np.ndarray:
         """The unit vector of a message, [width]."""

@@ -61,7 +61,8 @@ def _ranking(cosines: Tensor, right: Tensor) -> Tensor:
 def ranking_rows(lines: Sequence[TopicLine], rows: int, seed: int) -> Dataset:
     """`rows` rows of message, memory and neighbour, the memory of a line whose key has a word in common.
 
-    Every line stands as often as any other, give or take one. A line without such a neighbour has any other line's.
+    Every line stands as often as any other, give or take one. Where four draws bring no such neighbour, any line's
+    memory stands for it.
     """
     random = Random(seed)
     by_word: dict[str, list[TopicLine]] = {}

@@ -1,3 +1,4 @@
+import math
 import os
 import subprocess
 import sys
@@ -7,17 +8,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from tasks import artifact
-from tasks.corpus.cartesian import COLUMNS, cartesian_pairs
+from tasks.corpus.cartesian import COLUMNS, cartesian_pairs, memory_text
 from tasks.corpus.topics import TopicLine, read_topics, topic_lines
 from tasks.encoder import encoder as encoder_step
 from tasks.errors import BadInput
 from tasks.params import load_params
 from tasks.retrieval.encoder import UNKNOWN, build_encoder, embed, load_encoder, save_encoder, shorten, two_towers
+from tasks.retrieval.rankers import inverse_frequencies
+from tasks.retrieval.search import FREQUENCIES, IDF
 from tasks.retrieval.training import pair_rows, ranking_rows, train_encoder
 
 ROOT = Path(__file__).parents[2]
@@ -108,8 +112,16 @@ def test_the_step_leaves_the_encoder_the_topics_lines_and_how_they_are_varied(ba
     variants = artifact.read_json(base / "variants.json")
     assert variants == {"words": [["film", "movie"]], "frames": ["{message}", "Hey, {message}"]}
     assert {path.name for path in base.iterdir()} == {
-        "held_out.jsonl", "manifest.json", "model", "train.jsonl", "variants.json",
+        "frequencies.safetensors", "held_out.jsonl", "manifest.json", "model", "train.jsonl", "variants.json",
     }  # fmt: skip
+
+
+def test_the_step_counts_in_how_many_of_the_lines_texts_a_term_stands(base):
+    lines = [TopicLine(**row) for row in artifact.read_rows(base / "train.jsonl")]
+    texts = {text for line in lines for text in (memory_text(line), line.message)}
+    frequencies = load_file(base / FREQUENCIES)[IDF]
+    assert np.array_equal(frequencies, inverse_frequencies(sorted(texts)))
+    assert frequencies.max() == pytest.approx(math.log(1 + len(texts)) + 1)  # of what stands in none
 
 
 def test_it_learns_which_messages_ask_for_which_topic(base, sizes):
