@@ -74,7 +74,8 @@ def _train(
 
     random = Random(seed)
     rows = settings.steps * settings.batch_size
-    own, topics = (random.sample(lines * (rows // 2 // len(lines) + 1), rows // 2) for lines in (own, topics))
+    half = rows // 2 if topics else rows
+    own, topics = (random.sample(lines * (half // len(lines) + 1), half) if lines else [] for lines in (own, topics))
     words, frames = variants["words"], variants["frames"]
     own = [line._replace(message=varied(line.message, words, frames, random)) for line in own]
     ranking = ranking_rows([*own, *topics], rows, seed)
