@@ -88,7 +88,7 @@ def save_retriever(folder):
 
     texts = ["[home town: Cork]", "Where is my home town?"]
     small = Encoder(
-        model="small", vocabulary=100, width=8, max_length=64, copies=1, epochs=1, batch_size=1, learning_rate=1e-2,
+        model="small", vocabulary=100, width=8, max_length=64, copies=1, epochs=1, batch_size=2, learning_rate=1e-2,
         warmup=0.1,
     )  # fmt: skip
     save_encoder(build_encoder(small, texts, seed=1), folder / MODEL)
