@@ -1,6 +1,8 @@
-import multiprocessing
 import sqlite3
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -181,18 +183,20 @@ def test_a_full_disk_is_said_and_the_store_stays_usable(tmp_path):
         assert remember(connection, "ann", "k", "w")
 
 
-def _first(path, user):
-    with opened(path) as connection:
-        remember(connection, user, "k", "v")
+ROOT = Path(__file__).parents[2]
+FIRST = """
+import sys
+from pathlib import Path
+from tasks.memory.store import opened, remember
+with opened(Path(sys.argv[1])) as connection:
+    remember(connection, sys.argv[2], "k", "v")
+"""
 
 
 def test_processes_that_make_the_store_at_the_same_time_all_succeed(tmp_path):
-    context = multiprocessing.get_context("fork")
-    writers = [context.Process(target=_first, args=(tmp_path / "m.db", f"user-{number}")) for number in range(6)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0] * 6
+    # processes of their own: a fork of the tests' process inherits the threads of whatever ran before
+    command = [sys.executable, "-c", FIRST, str(tmp_path / "m.db")]
+    writers = [subprocess.Popen([*command, f"user-{number}"], cwd=ROOT) for number in range(6)]
+    assert [writer.wait() for writer in writers] == [0] * 6
     with opened(tmp_path / "m.db") as connection:
         assert all(memories_of(connection, f"user-{number}") for number in range(6))
