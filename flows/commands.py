@@ -73,7 +73,7 @@ def run(
     """Bring every stale part of the timeline up to date, publish the models, print the table."""
     from flows.run import run_timeline
 
-    run_timeline(_enter(verbose), console, isolated, verbose)
+    run_timeline(enter(verbose), console, isolated, verbose)
 
 
 @app.command()
@@ -81,7 +81,7 @@ def status(verbose: Verbose = False) -> None:
     """Show per slice and step what is fresh, stale or missing; the champion; the last run."""
     from flows.status import print_status
 
-    print_status(_enter(verbose), console)
+    print_status(enter(verbose), console)
 
 
 @app.command()
@@ -94,7 +94,7 @@ def add(
     from flows.add import add_slice
 
     folder = folder.resolve()
-    console.print(add_slice(_enter(verbose), name, folder), highlight=False, soft_wrap=True)
+    console.print(add_slice(enter(verbose), name, folder), highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -106,7 +106,7 @@ def chat(
     verbose: Verbose = False,
 ) -> None:
     """Talk with the champion, with its memory; /memory, /reset, /exit. With --web on a page that shows it all."""
-    root = _enter(verbose)
+    root = enter(verbose)
     if web:
         from flows.serve import serve_chat
 
@@ -125,7 +125,7 @@ def learn(
 ) -> None:
     """Read documents for the chat to look things up in; one that has changed is replaced."""
     files = [path.absolute() for path in files]
-    root = _enter(verbose)
+    root = enter(verbose)
     from flows.learn import learn_files
 
     console.print(escape(learn_files(root, files, user)), highlight=False, soft_wrap=True)
@@ -134,7 +134,7 @@ def learn(
 @app.command()
 def compare(first: str, second: str, verbose: Verbose = False) -> None:
     """Show two slices' models side by side: every metric, the difference, sample answers."""
-    _enter(verbose)
+    enter(verbose)
     from tasks.registry.compare import print_comparison
 
     print_comparison(console, first, second)
@@ -151,19 +151,19 @@ def methods(
     """Take the timeline through each method, for every seed, and compare what they keep and cost."""
     from flows.methods import compare_methods
 
-    compare_methods(_enter(verbose), console, names or [], seed or [], verbose)
+    compare_methods(enter(verbose), console, names or [], seed or [], verbose)
 
 
 @app.command()
 def report(verbose: Verbose = False) -> None:
     """Write reports/index.html, and name it."""
-    root = _enter(verbose)
+    root = enter(verbose)
     from flows.run import bring_report_up_to_date
 
     console.print(str(bring_report_up_to_date(root, console)), highlight=False, soft_wrap=True)
 
 
-def _enter(verbose: bool) -> Path:
+def enter(verbose: bool) -> Path:
     """Go to the project's folder: the nearest one upwards that has dvc.yaml and params.yaml."""
     _hush(verbose)
     here = Path.cwd()

@@ -56,10 +56,11 @@ def forget(
         raise BadInput("Name what to forget: a KEY, or --document SOURCE, or --all.")
     from flows.chat import STORE
     from tasks.memory.means import INDEXES
-    from tasks.retrieval.index_cache import drop
+    from tasks.memory.near import drop_vectors
+    from tasks.params import PARAMS, load_params
 
     with _store(verbose) as connection:
-        drop(STORE.parent / INDEXES, user)
+        drop_vectors(STORE.parent / INDEXES, user, load_params(PARAMS).chat.index)
         if key is not None:
             count, what = store.forget(connection, user, key), "value"
         elif document is not None:
@@ -153,7 +154,7 @@ def _store(verbose: bool) -> AbstractContextManager[sqlite3.Connection]:
     from tasks.memory.store import opened
     from tasks.params import PARAMS, load_params
 
-    root = commands._enter(verbose)
+    root = commands.enter(verbose)
     return opened(root / STORE, load_params(root / PARAMS).chat.memories)
 
 

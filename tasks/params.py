@@ -133,7 +133,7 @@ class Chat(Section):
     memories: Positive = 10_000
     chunks: Positive = 3
     combine: Literal["concatenate", "sequence", "token"] = "concatenate"
-    index: Literal["auto", "flat", "ivf", "hnsw"] = "auto"
+    index: Literal["auto", "flat", "ivf", "hnsw", "pgvector"] = "auto"
 
 
 class Gate(Section):

@@ -47,11 +47,11 @@ def answers(
 
     Half of what the model has room for is kept for the message, whatever `max_new_tokens` asks for.
     """
-    max_new_tokens, prompts = _prompts(model, tokenizer, messages, max_new_tokens)
+    max_new_tokens, prompts = prompts_of(model, tokenizer, messages, max_new_tokens)
     lengths = [len(prompt) + max_new_tokens for prompt in prompts]
     found = [""] * len(messages)
     for run in by_length(lengths, batch_tokens):
-        made = _continued(model, tokenizer, [prompts[index] for index in run], max_new_tokens)
+        made = continued(model, tokenizer, [prompts[index] for index in run], max_new_tokens)
         for index, said in zip(run, made, strict=True):
             found[index] = said.text
     return found
@@ -69,12 +69,12 @@ def sound_answer(
     An attempt's seed is its number, so that the same message gets the same answer. If no answer is sound, it is
     the readable part of the first that has one, and "" if none has.
     """
-    max_new_tokens, prompts = _prompts(model, tokenizer, [message], max_new_tokens)
+    max_new_tokens, prompts = prompts_of(model, tokenizer, [message], max_new_tokens)
     markers = markers_of(tokenizer)
     told = []
     for attempt in range(attempts):
         sampled = Sampled(attempt) if attempt else None
-        said = _continued(model, tokenizer, prompts, max_new_tokens, sampled)[0]
+        said = continued(model, tokenizer, prompts, max_new_tokens, sampled)[0]
         if not said.ended:
             said = said._replace(text=said.text.rstrip(BROKEN).rstrip())  # the limit can cut a character in half
         if is_sound(said, markers):
@@ -150,7 +150,7 @@ def _room(model: PreTrainedModel, max_new_tokens: int) -> int:
     return limit_of(model) - max_new_tokens - 1
 
 
-def _prompts(
+def prompts_of(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, messages: list[str], max_new_tokens: int
 ) -> tuple[int, list[list[int]]]:
     """How many tokens an answer may have, and the messages' prompts."""
@@ -161,12 +161,12 @@ def _prompts(
 
 
 @torch.no_grad()
-def _continued(
+def continued(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: list[list[int]],
     max_new_tokens: int,
-    sampled: "Sampled | None" = None,
+    processor: LogitsProcessor | None = None,
 ) -> list[Said]:
     """What follows each prompt. They are padded on the left, so that every answer begins at the same place; from
     the mask, generate counts each row's positions from its own first token on.
@@ -182,7 +182,7 @@ def _continued(
         max_new_tokens=max_new_tokens,
         do_sample=False,
         stopping_criteria=[EndMarker(tokenizer, length)],
-        logits_processor=[sampled] if sampled else [],
+        logits_processor=[processor] if processor else [],
         pad_token_id=pad,
     )
     ends = {tokenizer.eos_token_id, *_numbers(model.generation_config.eos_token_id)}  # type: ignore[union-attr]

@@ -15,8 +15,7 @@ from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBa
 
 from tasks.lm.batches import Sequence, batches_of, encode
 from tasks.lm.causal import answer_logits, limit_of
-from tasks.lm.generate import BATCH_TOKENS, LONGEST, EndMarker, answer, answers, fitting
-from tasks.lm.template import answer_of, prompt_text, start_token
+from tasks.lm.generate import BATCH_TOKENS, LONGEST, answer, answers, continued, fitting, prompts_of
 
 
 def answer_from(
@@ -62,7 +61,6 @@ def rag_sequence(
     return candidates[logs.index(max(logs))]
 
 
-@torch.no_grad()
 def rag_token(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -71,24 +69,8 @@ def rag_token(
     max_new_tokens: int = LONGEST,
 ) -> str:
     """The greedy answer of RAG-Token: the prompts are rows of one batch, and all rows go on with the same token."""
-    model.eval()
-    most = min(max_new_tokens, limit_of(model) // 2)
-    room = limit_of(model) - most - 1
-    tokens = tokenizer([prompt_text(prompt) for prompt in prompts], add_special_tokens=False)["input_ids"]
-    rows = [[start_token(tokenizer), *each[-room:]] for each in tokens]
-    length = max(map(len, rows))
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else start_token(tokenizer)
-    made = model.generate(  # type: ignore[operator]
-        torch.tensor([[pad] * (length - len(row)) + row for row in rows], device=model.device),
-        attention_mask=torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows], device=model.device),
-        max_new_tokens=most,
-        do_sample=False,
-        stopping_criteria=[EndMarker(tokenizer, length)],
-        logits_processor=[Mixed(weights)],
-        pad_token_id=pad,
-    )
-    text = str(tokenizer.decode(made[0, length:], skip_special_tokens=False))
-    return answer_of(text.split(str(tokenizer.eos_token), maxsplit=1)[0])
+    most, rows = prompts_of(model, tokenizer, prompts, max_new_tokens)
+    return continued(model, tokenizer, rows, most, Mixed(weights))[0].text
 
 
 class Mixed(LogitsProcessor):

@@ -64,4 +64,5 @@ def load_means(
         knows=(lambda message: confidence(model, tokenizer, message) >= enough) if "gated" in policy else None,
         quote=quote if "quote" in policy else None,
         drop=near.drop if near else lambda: None,
+        encoder=finder.encoder_sum if finder else "",
     )

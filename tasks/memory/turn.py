@@ -62,6 +62,7 @@ class Means:
         knows: whether the model is so sure of its own answer to a message that no document is used; None: it is not.
         quote: the sentence of a passage that answers a message, for a model that can't read; None: it reads.
         drop: deletes the vectors that were made of the user's memories.
+        encoder: the sum of the retriever's bytes, noted beside a memory that it found.
         known: the user's memories, kept between the turns.
     """
 
@@ -74,6 +75,7 @@ class Means:
     knows: Callable[[str], bool] | None = None
     quote: Callable[[str, str], str] | None = None
     drop: Callable[[], None] = lambda: None
+    encoder: str = ""
     known: Known = field(default_factory=Known)
 
 
@@ -133,7 +135,7 @@ def _memory(connection: sqlite3.Connection, user: str, message: str, means: Mean
     if not found:
         return None
     best = memories[found[0].place]
-    means.known.used(connection, user, best, now)
+    means.known.used(connection, user, best, now, means.encoder)
     return Retrieved(best.text, found[0].score, MEMORY)
 
 

@@ -68,11 +68,6 @@ class UserIndex:
         return self._index
 
 
-def current_index(folder: Path, user: str, rows: Rows, encoder: str, embed: Embed, kind: str = "auto") -> Index:
-    """The index of exactly these rows, by way of the user's file; for the arguments see UserIndex."""
-    return UserIndex(folder, user, encoder, embed, kind).current(rows)
-
-
 def drop(folder: Path, user: str) -> None:
     """Delete the user's vectors, also those that a killed save has left."""
     path = _path(folder, user)

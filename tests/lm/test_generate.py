@@ -96,9 +96,9 @@ def test_an_answer_in_a_batch_is_the_target_where_teacher_forcing_says_so(taught
 
 def test_every_message_is_decoded_in_one_batch_if_there_is_room(taught, monkeypatch):
     sizes = []
-    real = generate._continued
+    real = generate.continued
     monkeypatch.setattr(
-        generate, "_continued", lambda model, tokenizer, prompts, most: sizes.append(len(prompts)) or real(
+        generate, "continued", lambda model, tokenizer, prompts, most: sizes.append(len(prompts)) or real(
             model, tokenizer, prompts, most)
     )  # fmt: skip
     answers(*taught, MESSAGES, 12, 10_000)
@@ -172,7 +172,7 @@ def told(taught, monkeypatch):
             return [Said(text.removesuffix(CUT), ended=not text.endswith(CUT))]
 
         seeds.clear()
-        monkeypatch.setattr(generate, "_continued", continued)
+        monkeypatch.setattr(generate, "continued", continued)
         return sound_answer(*taught, "Hi", attempts=attempts), seeds
 
     return by

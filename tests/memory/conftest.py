@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
 from tasks.memory.store import opened
 from tasks.memory.turn import Means
+from tasks.memory.web import web_app
 from tasks.params import Encoder, Pretrain
 from tasks.retrieval.search import best
 
@@ -95,3 +97,22 @@ def save_retriever(folder):
     save_file({IDF: inverse_frequencies(texts)}, folder / FREQUENCIES)
     letters = {"ranker": "tfidf", "mix": None, "threshold": 0.3}
     artifact.write_json(folder / RANKING, {"memories": letters, "documents": letters})
+
+
+PORT = 8765
+HOME = f"http://127.0.0.1:{PORT}"
+TOKEN = "of-this-start"
+TITLE = "The model of 2024, with the memories of ann"
+
+
+@pytest.fixture
+def stranger(chat):
+    """A client of a test file's `chat` that knows the page's address and no token."""
+    return TestClient(web_app(chat, TITLE, PORT, TOKEN), base_url=HOME)
+
+
+@pytest.fixture
+def client(stranger):
+    """The page itself, opened with the address that the terminal showed: it holds the token."""
+    stranger.headers["X-Perennial-Token"] = TOKEN
+    return stranger

@@ -3,15 +3,11 @@
 import re
 
 import pytest
-from starlette.testclient import TestClient
 
 from tasks.memory.store import learn, opened, remember
 from tasks.memory.turn import Means
-from tasks.memory.web import UserChat, web_app
-
-PORT = 8765
-HOME = f"http://127.0.0.1:{PORT}"
-TOKEN = "of-this-start"
+from tasks.memory.web import UserChat
+from tests.memory.conftest import HOME, PORT, TOKEN
 
 
 @pytest.fixture
@@ -22,19 +18,6 @@ def chat(tmp_path):
         remember(connection, "ann", "home town", "Cork City")
         learn(connection, "ann", "notes.md", "d1", [("Travel", "By train.")])
     return UserChat(Means(None, None, lambda contexts, weights, message: "[pet: a cat] Fine."), store, "ann", 100)
-
-
-@pytest.fixture
-def stranger(chat):
-    """A client that knows the address and no token."""
-    return TestClient(web_app(chat, "", PORT, TOKEN), base_url=HOME)
-
-
-@pytest.fixture
-def client(stranger):
-    """The page itself, opened with the address that the terminal showed: it holds the token."""
-    stranger.headers["X-Perennial-Token"] = TOKEN
-    return stranger
 
 
 def test_the_page_itself_holds_neither_the_token_nor_a_memory(stranger):

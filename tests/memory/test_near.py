@@ -92,3 +92,13 @@ def test_a_closed_connection_is_no_excuse_for_an_old_answer(tmp_path):
             assert [each.value for each in known.read(connection, "ann", NOON)] == [value]
     with pytest.raises(sqlite3.ProgrammingError):
         known.read(connection, "ann", NOON)
+
+
+def test_a_memory_that_was_found_names_the_encoder_that_found_it(tmp_path):
+    with opened(tmp_path / "m.db") as connection:
+        remember(connection, "ann", "town", "Cork", NOON)
+        known = Known()
+        (memory,) = known.read(connection, "ann", NOON)
+        known.used(connection, "ann", memory, NOON, "a" * 64)
+        assert connection.execute("SELECT encoder FROM memories").fetchall() == [("a" * 64,)]
+        assert known.read(connection, "ann", NOON) == [memory]

@@ -27,11 +27,9 @@ from tasks.memory.turn import MAX_MESSAGE, Means
 from tasks.memory.web import UserChat, listening, serve, web_app
 from tasks.params import Chat, Pretrain
 from tasks.retrieval.search import Found
+from tests.memory.conftest import HOME, PORT, TOKEN
 
 ROOT = Path(__file__).parents[2]
-PORT = 8765
-HOME = f"http://127.0.0.1:{PORT}"
-TOKEN = "of-this-start"
 TINY = Pretrain(
     slice="one", model="small", layers=1, width=16, heads=2, positions=64, vocabulary=300, steps=1,
     batch_tokens=64, learning_rate=1e-3, warmup=0.1,
@@ -54,19 +52,6 @@ def answers():
 def chat(tmp_path, answers):
     means = Means(find=first, find_chunks=None, answer=lambda contexts, weights, message: answers["say"](message))
     return UserChat(means, tmp_path / "memories.db", "ann", 100)
-
-
-@pytest.fixture
-def stranger(chat):
-    """A client that knows the address and no token."""
-    return TestClient(web_app(chat, "The model of 2024, with the memories of ann", PORT, TOKEN), base_url=HOME)
-
-
-@pytest.fixture
-def client(stranger):
-    """The page itself, opened with the address that the terminal showed: it holds the token."""
-    stranger.headers["X-Perennial-Token"] = TOKEN
-    return stranger
 
 
 def test_the_page_says_whose_model_and_whose_memories(stranger):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tasks import artifact
 from tasks.errors import BadInput
 from tasks.retrieval import index_cache
-from tasks.retrieval.index_cache import UserIndex, current_index, drop
+from tasks.retrieval.index_cache import UserIndex, drop
 
 ROOT = Path(__file__).parents[2]
 ENCODER = "a" * 64
@@ -47,6 +47,11 @@ class Words:
 @pytest.fixture
 def embed():
     return Words()
+
+
+def current_index(folder, user, rows, encoder, embed, kind="auto"):
+    """What a process that has just started makes of the user's file."""
+    return UserIndex(folder, user, encoder, embed, kind).current(rows)
 
 
 def found_in(index, text):
