@@ -1,33 +1,21 @@
 """The command line: `perennial run | status | add | chat | learn | memory | compare | methods | report`."""
 
-import logging
-import os
 import signal
 import sys
 import traceback
-import warnings
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
-import tasks  # noqa: F401  (sets what libraries read when they are imported)
 from flows.memory import memory
-from tasks.errors import BadInput, PerennialError
+from flows.project import Verbose, complaints, console, enter
+from tasks.errors import PerennialError
 
 INTERRUPTED = 130
 LAST_ERROR = Path(".perennial/last_error.txt")
-QUIET = {
-    "PYTHONWARNINGS": "ignore",
-    "TQDM_DISABLE": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
-PLAIN_WIDTH = 120  # where there is no terminal to ask
 LOWEST_PORT, HIGHEST_PORT = 1024, 65_535  # below are the system's own
-ROOT_FILES = ("dvc.yaml", "params.yaml")
 
 app = typer.Typer(
     help="Keeps a language model current, slice by slice, without letting it forget.",
@@ -35,11 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-complaints = Console(stderr=True)
 app.add_typer(memory, name="memory")
-
-Verbose = Annotated[bool, typer.Option("--verbose", help="Show the libraries' logs, and tracebacks.")]
 
 
 def main() -> None:
@@ -163,17 +147,6 @@ def report(verbose: Verbose = False) -> None:
     console.print(str(bring_report_up_to_date(root, console)), highlight=False, soft_wrap=True)
 
 
-def enter(verbose: bool) -> Path:
-    """Go to the project's folder: the nearest one upwards that has dvc.yaml and params.yaml."""
-    _hush(verbose)
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if all((folder / name).is_file() for name in ROOT_FILES):
-            os.chdir(folder)
-            return folder
-    raise BadInput(f"{here} is in no Perennial project: there is no dvc.yaml and params.yaml here or above.")
-
-
 def _terminate(number: int, frame: object) -> NoReturn:
     raise SystemExit(128 + number)  # unwinds, so that the run is noted and Prefect's server ends, too
 
@@ -182,15 +155,6 @@ def _keep_traceback() -> Path:
     LAST_ERROR.parent.mkdir(exist_ok=True)
     LAST_ERROR.write_text(traceback.format_exc(), encoding="utf-8")
     return LAST_ERROR
-
-
-def _hush(verbose: bool) -> None:
-    """Keep the libraries' talk off the page."""
-    logging.basicConfig(level=logging.INFO if verbose else logging.CRITICAL, format="%(name)s: %(message)s")
-    if not verbose:
-        warnings.simplefilter("ignore")
-        for name, value in QUIET.items():
-            os.environ.setdefault(name, value)
 
 
 if __name__ == "__main__":

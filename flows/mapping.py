@@ -14,7 +14,7 @@ from prefect.futures import wait
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.methods import Comparing
+from flows.comparing import Comparing
 from flows.timeline import bury_the_dead
 
 _comparing: ContextVar[Comparing] = ContextVar("comparing")

@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from flows.project import Verbose, console, enter
 from tasks.errors import BadInput, Corrupt
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ memory = typer.Typer(help="What is remembered of a user: list it, forget it, tak
 
 User = Annotated[str, typer.Option(help="Whose memories.")]
 Key = Annotated[str, typer.Argument(help="As `list` shows it.")]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Show the libraries' logs, and tracebacks.")]
 
 
 @memory.command("list")
@@ -149,18 +149,15 @@ def pin(
 
 
 def _store(verbose: bool) -> AbstractContextManager[sqlite3.Connection]:
-    from flows import commands
     from flows.chat import STORE
     from tasks.memory.store import opened
     from tasks.params import PARAMS, load_params
 
-    root = commands.enter(verbose)
+    root = enter(verbose)
     return opened(root / STORE, load_params(root / PARAMS).chat.memories)
 
 
 def _show(memories: "list[Memory]", otherwise: str) -> None:
-    from flows.commands import console
-
     table = Table("key", "value", "since", "until", "from", "", box=None, header_style="dim")
     for each in memories:
         until = _clock(each.expires) if each.expires else ""
@@ -173,8 +170,6 @@ def _show(memories: "list[Memory]", otherwise: str) -> None:
 
 
 def _say(text: str) -> None:
-    from flows.commands import console
-
     console.print(_plain(text), highlight=False, soft_wrap=True)
 
 

@@ -13,7 +13,7 @@ from tasks.params import Params, load_params
 from tasks.registry import store
 from tasks.scoring.gate import decide
 from tasks.scoring.series import series_of
-from tasks.scoring.summary import percent
+from tasks.reporting.summary import percent
 
 NOTE = Path(".perennial/published.json")
 REPORT = (Path("reports/timeline.json"), Path("reports/index.html"))

@@ -123,7 +123,7 @@ def _told(run: Run, seconds: float) -> str:
 
 def _print_table(run: Run, console: Console) -> None:
     if TIMELINE.exists():
-        from tasks.scoring.summary import print_summary
+        from tasks.reporting.summary import print_summary
 
         print_summary(console, TIMELINE)
     if not (published := run.published):

@@ -6,8 +6,8 @@ import pandas as pd
 
 from tasks import artifact
 from tasks.params import Kind
-from tasks.scoring.page import render_page
-from tasks.scoring.plots import draw_plots
+from tasks.reporting.page import render_page
+from tasks.reporting.plots import draw_plots
 from tasks.scoring.timeline import OF_THE_DEFAULT, gather_timeline, read_costs, read_scores
 
 SCATTER = "scatter.csv"

@@ -38,9 +38,24 @@ def test_the_language_models_room_knows_no_other(other):
     assert not [str(path) for path in (ROOT / "tasks/lm").rglob("*.py") if uses(path, other)]
 
 
-@pytest.mark.parametrize("room", ["corpus", "retrieval", "lm", "memory", "scoring"])
+@pytest.mark.parametrize("room", ["corpus", "retrieval", "lm", "memory", "scoring", "reporting"])
 def test_a_room_knows_no_step(room):
     steps = {f"tasks.{path.stem}" for path in (ROOT / "tasks").glob("*.py")}
     steps -= {"tasks.artifact", "tasks.errors", "tasks.params", "tasks.__init__", "tasks.steps", "tasks.sections"}
     steps -= {"tasks.method_params"}
     assert not {step for path in (ROOT / "tasks" / room).rglob("*.py") for step in imported(path) & steps}
+
+
+def test_no_two_files_import_each_other():
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+    needs = {name: needed_by(path) & names.keys() - {name} for name, path in names.items()}
+    assert not {(one, other) for one, others in needs.items() for other in others if one in needs[other]}
+
+
+def needed_by(path: Path) -> set[str]:
+    """Modules as they are imported, `from flows import graph` among them."""
+    found = imported(path)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found

@@ -1,1 +1,1 @@
-"""Answer scores, the accuracy matrix, perplexity, the gate, the report and its plots."""
+"""What is measured: answers, the accuracy matrix, perplexity, the gate."""

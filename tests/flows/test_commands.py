@@ -25,7 +25,7 @@ PERENNIAL = [sys.executable, "-m", "flows.commands"]
 STAND_INS = {
     "flows.publish": {"publish_timeline": lambda root: SimpleNamespace(champion="two", warning="", reasons={})},
     "tasks.registry.versions": {"champion": lambda: "two"},
-    "tasks.scoring.summary": {"print_summary": lambda console, path: console.print("the table")},
+    "tasks.reporting.summary": {"print_summary": lambda console, path: console.print("the table")},
 }
 
 

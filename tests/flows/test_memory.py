@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flows import commands
+from flows import commands, project
 from flows.chat import STORE
 from tasks.errors import BadInput, Corrupt
 from tasks.memory.store import learn, memories_of, opened, remember
@@ -16,7 +16,7 @@ PROJECT = Path(__file__).parents[2]
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    for name in commands.ROOT_FILES:
+    for name in project.ROOT_FILES:
         shutil.copy(PROJECT / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     with opened(tmp_path / STORE) as connection:

@@ -18,7 +18,7 @@ from tasks.params import Dataset, Evaluate, Keep, Pretrain, Stage1, Stage2
 from tasks.pretrain import pretrain
 from tasks.report import report
 from tasks.scoring.series import series_of
-from tasks.scoring.summary import print_summary
+from tasks.reporting.summary import print_summary
 from tasks.stage1 import stage1
 from tasks.stage2 import stage2
 

@@ -4,10 +4,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from tasks.scoring.methods_table import COLUMNS, FAILED, best_of, cell, count_of_seeds, in_order, name_of
-from tasks.scoring.page import picture
-from tasks.scoring.style import STYLE
-from tasks.scoring.summary import WORDS, percent
+from tasks.reporting.methods_table import COLUMNS, FAILED, best_of, cell, count_of_seeds, in_order, name_of
+from tasks.reporting.page import picture
+from tasks.reporting.style import STYLE
+from tasks.reporting.summary import WORDS, percent
 
 PICTURES = (
     ("methods_cost", "What keeping costs",

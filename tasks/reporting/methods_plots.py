@@ -13,9 +13,9 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
 from tasks.scoring.comparison import COMBINED, FAMILIES, OTHER
-from tasks.scoring.methods_table import in_order
-from tasks.scoring.plots import BLUE, GREEN, INK, RED, SOFT, STYLE, WIDTH, plt
-from tasks.scoring.summary import WORDS
+from tasks.reporting.methods_table import in_order
+from tasks.reporting.plots import BLUE, GREEN, INK, RED, SOFT, STYLE, WIDTH, plt
+from tasks.reporting.summary import WORDS
 
 COLOURS = dict(
     zip(

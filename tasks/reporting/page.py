@@ -5,8 +5,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from tasks.scoring.style import STYLE
-from tasks.scoring.summary import LABELS, WORDS, number, percent
+from tasks.reporting.style import STYLE
+from tasks.reporting.summary import LABELS, WORDS, number, percent
 
 WHY = {
     "time": "The world changes, and a language model knows it as it was on the day of its training. Train it on "

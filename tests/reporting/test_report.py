@@ -7,7 +7,7 @@ from rich.console import Console
 from tasks import artifact
 from tasks.errors import BadInput, Corrupt
 from tasks.report import report
-from tasks.scoring.summary import print_summary
+from tasks.reporting.summary import print_summary
 from tasks.scoring.timeline import OF_THE_DEFAULT, gather_timeline, read_scores
 from tests.scoring.made import SLICES as SLICE_NAMES
 from tests.scoring.made import write_evaluation

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.colors import LinearSegmentedColormap  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from tasks.scoring.summary import WORDS  # noqa: E402
+from tasks.reporting.summary import WORDS  # noqa: E402
 
 INK, SOFT, LINE, BLUE, ORANGE, GREEN, RED = "#22303c", "#6b7885", "#d5dbe1", "#2763a5", "#d2691e", "#3f8f68", "#b3392f"
 WIDTH = 7.2  # inches

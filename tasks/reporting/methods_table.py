@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tasks.scoring.summary import number, percent
+from tasks.reporting.summary import number, percent
 
 FAILED = "failed"
 UNKNOWN = "-"
