@@ -25,7 +25,7 @@ def dataset(settings: Dataset, raw: Path, previous: Path, out: Path, kind: Kind 
     own = read.templates or Templates()
     templates = templates_until(previous).extended_by(own)
     facts, restated = new_facts(out.name, read.facts, valid_facts(older))
-    fact_train, fact_test = fact_rows(facts, templates, settings.languages)
+    fact_train, fact_test = fact_rows(facts, templates, settings.languages, settings.variations)
     example_train, example_test = example_rows(out.name, read.examples)
     text_train, text_test = text_rows(out.name, read.texts)
     examples = Examples(

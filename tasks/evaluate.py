@@ -11,7 +11,7 @@ from tasks.lm.generate import answer
 from tasks.params import Evaluate
 from tasks.scoring.answers import exact_matches, perplexity
 from tasks.scoring.few_shot import ask_with_shots
-from tasks.scoring.knowledge import Knowledge, categories, samples_of, valid_accuracy
+from tasks.scoring.knowledge import QUESTIONS, Knowledge, categories, everyday_by_kind, samples_of, valid_accuracy
 from tasks.scoring.labels import classify
 from tasks.scoring.retrieval_use import Rank, retrieval_use
 from tasks.scoring.sampling import Sample, sample_rows
@@ -52,6 +52,7 @@ def evaluate(
         "model": known.scores(),
         "rows": known.rows(),
         "valid": valid_accuracy(known),
+        "everyday": everyday_by_kind(known),
         "categories": categories(known, slices[-1]),
         "samples": [
             {
@@ -91,7 +92,7 @@ def measure(model: Any, tokenizer: Any, slices: list[Examples], sample: Sample, 
     """Score a model on the slices' rows in the sample, and on the stale answers of the last slice."""
     known = Knowledge()
     for name in (examples.name for examples in slices):
-        for kind in ("seen", "paraphrase"):
+        for kind in QUESTIONS:
             asked = sample[name, kind]
             right = exact_matches(model, tokenizer, asked.rows, settings.batch_tokens)
             known.add(name, kind, asked.rows, right, asked.each)

@@ -25,6 +25,7 @@ class Slice(Section):
 
 class Dataset(Section):
     languages: tuple[str, ...]
+    variations: Annotated[int, Field(ge=0)] = 0
     chat_repeats: Positive
 
 

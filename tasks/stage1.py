@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tasks import artifact
-from tasks.corpus.slices import load_examples
+from tasks.corpus.slices import is_oldest, load_examples
 from tasks.lm.batches import Mixture, batches_of, encode
 from tasks.lm.causal import limit_of, load, save
 from tasks.lm.methods import build_methods
@@ -55,4 +55,4 @@ def stage1(
             save_pool(keep, fresh, older, previous, folder / "method", seed)
         save(model, tokenizer, folder)
         artifact.write_rows(folder / "log.jsonl", history)
-        write_older(folder / OLDER, shares, older, len(fresh), seed)
+        write_older(folder / OLDER, shares, older, len(fresh), seed, is_oldest(examples))

@@ -15,12 +15,16 @@ from tasks.steps import Log
 
 
 def stage2(settings: Stage2, seed: int, examples: Path, stage1: Path, out: Path, log: Log) -> None:
-    """Refit the head of the model in `stage1`; what its methods keep for the next slice is handed on."""
+    """Refit the head of the model in `stage1`; what its methods keep for the next slice is handed on.
+
+    A slice that has older ones before it and no row of theirs leaves the head as it is: refitted on the newest rows
+    alone, it would forget what stage 1 has kept.
+    """
     model, tokenizer = load(stage1)
     history: list[dict[str, float]] = []
-    if settings.epochs:
+    older = artifact.read_json(stage1 / OLDER)
+    if settings.epochs and (older["rows"] or older["oldest"]):
         untie(model)
-        older = artifact.read_json(stage1 / OLDER)
         rows = rows_for_the_head(settings.rows, load_examples(examples).train, older["rows"], older["share"], seed)
         sequences = encode(at_most(rows, settings.max_rows, seed), tokenizer, limit_of(model))
         hidden, labels = features(model, sequences)

@@ -1,10 +1,12 @@
 """Question and statement templates per relation and language: what turns a fact into language."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from tasks.corpus.everyday import Frames
 from tasks.errors import BadInput
 from tasks.params import Section, load_yaml
 
@@ -28,17 +30,21 @@ Statement = Annotated[str, AfterValidator(_states)]
 
 
 class Wording(Section):
-    """How one relation is asked for and stated in one language; `paraphrase` is never trained on."""
+    """How one relation is asked for and stated in one language; `paraphrase` and `everyday` are
+    never trained on."""
 
     questions: Annotated[tuple[Question, ...], Field(min_length=6)]
     paraphrase: Question
+    everyday: tuple[Question, ...] = ()
     statements: Annotated[tuple[Statement, ...], Field(min_length=4)]
 
 
 class Templates(Section):
-    """The contents of relations.yaml: wording by relation and language, and names in other languages."""
+    """The contents of relations.yaml: wording by relation and language, what people say around a question,
+    and names in other languages."""
 
     names: dict[str, str] = {}
+    everyday: dict[str, Frames] = {}
     relations: dict[str, dict[str, Wording]] = {}
 
     def wording(self, relation: str, language: str) -> Wording | None:
@@ -51,8 +57,22 @@ class Templates(Section):
         """What a subject or object is called in a language; None if nobody said."""
         return text if language == "en" else self.names.get(text)
 
+    def spare_words(self, language: str) -> frozenset[str]:
+        """Words that the questions of several relations have: they don't tell what is asked for."""
+        used = Counter(
+            word
+            for wordings in self.relations.values()
+            if language in wordings
+            for word in {word for question in wordings[language].questions for word in question.split(" ")}
+        )
+        return frozenset(word for word, relations in used.items() if relations > 1 and SUBJECT not in word)
+
     def extended_by(self, other: "Templates") -> "Templates":
-        return Templates(names=self.names | other.names, relations=self.relations | other.relations)
+        return Templates(
+            names=self.names | other.names,
+            everyday=self.everyday | other.everyday,
+            relations=self.relations | other.relations,
+        )
 
 
 def read_templates(path: Path) -> Templates:
@@ -84,6 +104,7 @@ def plain_wording(relation: str) -> Wording:
             f"{relation}: what is the entry for {SUBJECT}?",
         ),
         paraphrase=f"For {SUBJECT}, what stands under {relation}?",
+        everyday=(f"{SUBJECT}'s {relation}, what is it again?", f"I forgot what you have on {relation} of {SUBJECT}."),
         statements=(
             f"{SUBJECT}, {relation}: {OBJECT}.",
             f"On record for {SUBJECT} under {relation}: {OBJECT}.",

@@ -62,9 +62,12 @@ def encoded(shares: Shares, tokenizer: PreTrainedTokenizerBase, limit: int, toke
     return parts
 
 
-def write_older(path: Path, shares: Shares, older: list[Row], fresh: int, seed: int) -> None:
-    """Leave to stage 2 what was replayed, and its share; without replay, what could have been."""
+def write_older(path: Path, shares: Shares, older: list[Row], fresh: int, seed: int, oldest: bool) -> None:
+    """Leave to stage 2 what was replayed, and its share; without replay, what could have been; and whether the slice
+    is the oldest one, which has nothing to lose.
+    """
     others = shares[1:]
     rows = [row for each in others for row in each.rows if not row.get("whole")] or older
     share = sum(each.share for each in others if each.rows) / sum(each.share for each in shares if each.rows)
-    artifact.write_json(path, {"share": share, "rows": at_most(rows, OLDER_ROWS * fresh or len(rows), seed)})
+    rows = at_most(rows, OLDER_ROWS * fresh or len(rows), seed)
+    artifact.write_json(path, {"share": share, "rows": rows, "oldest": oldest})

@@ -50,6 +50,7 @@ def whole_percent(value: float | None) -> str:
 COLUMNS = (
     Column("accuracy", "all", percent, True, True),
     Column("paraphrase_accuracy", "reworded", percent, True, True),
+    Column("everyday_accuracy", "everyday", percent, True),
     Column("new", "new", percent, True),
     Column("updated", "updated", percent, True),
     Column("retained", "retained", percent, True, True),
@@ -70,7 +71,7 @@ COLUMNS = (
 # what a narrow terminal shows first
 FIRST = (
     "accuracy", "retained", "new", "tflops", "paraphrase_accuracy", "of_joint_accuracy", "of_joint_tflops", "updated",
-    "stale", "seconds", "stored_bytes", "forgetting", "peak_memory_mb", "perplexity", "forward_transfer",
+    "everyday_accuracy", "stale", "seconds", "stored_bytes", "forgetting", "peak_memory_mb", "perplexity", "forward_transfer",
     "backward_transfer", "average_accuracy", "average_incremental_accuracy",
 )  # fmt: skip
 
@@ -176,6 +177,7 @@ def _title(told: dict[str, Any]) -> str:
 LEGEND = {
     "accuracy": "all: every fact true at the end",
     "paraphrase_accuracy": "reworded: the same in a wording not trained on",
+    "everyday_accuracy": "everyday: the same as people type",
     "new": "new, updated, stale: mean over the slices",
     "retained": "retained: older facts, at the end",
     "seconds": "s: per slice",

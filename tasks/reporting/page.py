@@ -44,6 +44,7 @@ GLOSSARY = (
     ("stale", "the old answer to a fact that has changed since"),
     ("reworded", "asked in a wording that was never trained on for such facts"),
     ("right", "the whole answer, word for word, and nothing after it"),
+    ("everyday", "asked as people type: greeted, thanked for, in lower case, with a slip, in words of their own"),
     ("naive", "ordinary fine-tuning on the newest slice, and nothing else"),
     ("forgetting", "how far the score on an old slice has fallen from its best, averaged over the old slices"),
     ("backward transfer", "what later slices did to the score on older ones; below zero is loss"),
@@ -83,6 +84,7 @@ def render_page(timeline: dict[str, Any], samples: list[dict[str, str]], plots: 
         _retrieval_use(timeline),
         _samples_table(samples, word, last),
         pictures["perplexity"],
+        _everyday(timeline),
         _stages(timeline),
         *(pictures[name] for name in ("retriever", "seconds")),
         _glossary(timeline["kind"]),
@@ -111,6 +113,7 @@ def _opening(timeline: dict[str, Any]) -> str:
         result += f"; trained as long on each {word}'s news alone, <i>{percent(reference)} %</i>"
         figures.append((percent(reference), "the same, trained on the news alone", "naive"))
     figures.append((percent(valid["paraphrase_accuracy"]), "of all facts, in a wording never trained on for them", ""))
+    figures.append((percent(valid["everyday_accuracy"]), "of all facts, asked as people type", ""))
     boxes = "".join(
         f'<div class="{kind}"><b>{value}<small> %</small></b><span>{text}</span></div>' for value, text, kind in figures
     )
@@ -137,7 +140,8 @@ def _slices_table(timeline: dict[str, Any]) -> str:
     for place, name in enumerate(timeline["slices"]):
         valid = timeline["valid"][name]
         cells = [percent(timeline["categories"][name][kind]) for kind in KINDS]
-        cells += [percent(valid["accuracy"]), percent(valid["paraphrase_accuracy"]), percent(_naive(timeline, name))]
+        cells += [percent(valid["accuracy"]), percent(valid["paraphrase_accuracy"])]
+        cells += [percent(valid["everyday_accuracy"]), percent(_naive(timeline, name))]
         rows.append([name, *cells, number(timeline["perplexity"][place][place])])
     ends = [("average accuracy", "average_accuracy"), ("forgetting", "forgetting")]
     ends += [("backward transfer", "backward_transfer"), ("forward transfer", "forward_transfer")]
@@ -148,9 +152,9 @@ def _slices_table(timeline: dict[str, Any]) -> str:
     word = WORDS[timeline["kind"]]
     return (
         f"<h2>The figures</h2>\n<p>Per cent of right answers after each {word}. New to stale count both wordings; "
-        "all, reworded and naive count every fact that is true then; perplexity is that of the "
+        "all, reworded, everyday and naive count every fact that is true then; perplexity is that of the "
         f"{word}'s own text.</p>\n"
-        + _table([word, *KINDS, "all", "reworded", "naive", "perplexity"], rows)
+        + _table([word, *KINDS, "all", "reworded", "everyday", "naive", "perplexity"], rows)
         + f'\n<p class="soft">At the end: {told}.</p>'
     )
 
@@ -219,6 +223,20 @@ def _samples_table(samples: list[dict[str, str]], word: str, last: str) -> str:
         f"drawn evenly from all {word}s, with right and wrong answers as they came.</p>\n"
         '<div class="wide"><table class="words"><thead><tr><th>question</th><th>answer</th><th>expected</th></tr>'
         f"</thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _everyday(timeline: dict[str, Any]) -> str:
+    """What each change to a question costs, after every slice."""
+    kinds = sorted({kind for by_kind in timeline["everyday"].values() for kind in by_kind})
+    if not kinds:
+        return ""
+    rows = [[name, *(percent(by_kind.get(kind)) for kind in kinds)] for name, by_kind in timeline["everyday"].items()]
+    return (
+        "<h2>As people type</h2>\n<p>Every fact that is true then is asked once more with one change: in lower case, "
+        "with other punctuation, greeted, politely, with a typo, two words in the wrong order, or in a wording that no "
+        "relation was trained in. Per cent right.</p>\n"
+        + _table([WORDS[timeline["kind"]], *(kind.replace("_", " ") for kind in kinds)], rows)
     )
 
 

@@ -23,10 +23,10 @@ def print_summary(console: Console, timeline: Path) -> None:
         header_style="bold",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
-        padding=(0, 1, 0, 0),
+        padding=0,
     )
     table.add_column(word, no_wrap=True)
-    for name in ("new", "updated", "retained", "stale", "all", "reworded"):
+    for name in ("new", "updated", "retained", "stale", "all", "reworded", "everyday"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("naive", justify="right", style="dim", no_wrap=True)
     table.add_column("perplexity", justify="right", no_wrap=True)
@@ -41,14 +41,16 @@ def print_summary(console: Console, timeline: Path) -> None:
             *(percent(categories[kind]) for kind in ("new", "updated", "retained", "stale")),
             f"[bold]{percent(valid['accuracy'])}[/bold]",
             percent(valid["paraphrase_accuracy"]),
+            percent(valid["everyday_accuracy"]),
             percent(naive),
             f"{number(own)} / {number(upcoming)}",
         )
     console.print(table)
     console.print(
         "Right answers, word for word, in %. all: every fact true then; reworded: in a\n"
-        "wording not trained on; stale: the old answer to an updated fact; naive: all,\n"
-        f"trained without a method; perplexity: of the own / the next {word}'s statements.",
+        "wording not trained on; everyday: as people type, with greetings, typos, other\n"
+        "words; stale: the old answer to an updated fact; naive: all, trained without a\n"
+        f"method; perplexity: of the own / the next {word}'s statements.",
         style="dim",
         highlight=False,
     )

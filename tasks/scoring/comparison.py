@@ -137,6 +137,7 @@ def metrics_of(scores: list[dict[str, Any]], costs: list[dict[str, Any]]) -> Num
     return {
         "accuracy": last["valid"]["accuracy"],
         "paraphrase_accuracy": last["valid"]["paraphrase_accuracy"],
+        "everyday_accuracy": last["valid"]["everyday_accuracy"],
         "new": _mean(each["categories"]["new"] for each in later),
         "updated": _mean(each["categories"]["updated"] for each in later),
         "retained": last["categories"]["retained"],

@@ -5,12 +5,15 @@ from typing import Any
 
 from tasks.corpus.slices import Examples, Row
 
+QUESTIONS = {"seen": "accuracy", "paraphrase": "paraphrase_accuracy", "everyday": "everyday_accuracy"}  # kind: measure
 Scored = list[tuple[Row, bool, float]]  # the row, whether its answer was right, how many rows it stands for
 
 
 @dataclass
 class Knowledge:
-    """What one model answered: per slice and kind of test row (seen, paraphrase, stale), and perplexities."""
+    """What one model answered: per slice and kind of test row (seen, paraphrase, everyday, stale), and
+    perplexities.
+    """
 
     answers: dict[tuple[str, str], Scored] = field(default_factory=dict)
     perplexity: dict[str, float | None] = field(default_factory=dict)
@@ -20,12 +23,13 @@ class Knowledge:
         self.answers[name, kind] = [(row, correct, each) for row, correct in zip(rows, right, strict=True)]
 
     def scores(self) -> dict[str, dict[str, float | None]]:
-        """Accuracy by slice, for both test sets, and perplexity by slice."""
+        """Accuracy by slice, for each test set, and perplexity by slice."""
         return {**self.accuracies(), "perplexity": self.perplexity}
 
     def accuracies(self) -> dict[str, dict[str, float | None]]:
-        """Accuracy by slice, for both test sets."""
-        return {"accuracy": self._by_slice("seen"), "paraphrase_accuracy": self._by_slice("paraphrase")}
+        """Accuracy by slice, for each test set that was asked."""
+        asked = {kind for _, kind in self.answers}
+        return {measure: self._by_slice(kind) for kind, measure in QUESTIONS.items() if kind in asked}
 
     def rows(self) -> dict[str, int]:
         """How many test rows stand behind each slice's accuracy."""
@@ -45,7 +49,15 @@ def share(scored: Scored) -> float | None:
 
 def valid_accuracy(known: Knowledge) -> dict[str, float | None]:
     """Accuracy over everything that is true at the model's slice, each test row counted once."""
-    return {"accuracy": share(known.of("seen")), "paraphrase_accuracy": share(known.of("paraphrase"))}
+    asked = {kind for _, kind in known.answers}
+    return {measure: share(known.of(kind)) for kind, measure in QUESTIONS.items() if kind in asked}
+
+
+def everyday_by_kind(known: Knowledge) -> dict[str, float | None]:
+    """Accuracy over everything that is true, by what makes a question an everyday one: a greeting, a typo, ..."""
+    scored = known.of("everyday")
+    kinds = sorted({row["how"] for row, *_ in scored})
+    return {kind: share([each for each in scored if each[0]["how"] == kind]) for kind in kinds}
 
 
 def categories(known: Knowledge, current: Examples) -> dict[str, float | None]:

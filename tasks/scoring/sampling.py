@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tasks.corpus.slices import Examples, Row, still_true
 
-KINDS = ("seen", "paraphrase", "statement")
+KINDS = ("seen", "paraphrase", "everyday", "statement")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from tasks.scoring.matrix import average_accuracy, forgetting
 Scores = dict[str, Any]
 Series = dict[str, list[tuple[int, float]]]
 
-KINDS = ("accuracy", "paraphrase_accuracy", "perplexity")
+KINDS = ("accuracy", "paraphrase_accuracy", "everyday_accuracy", "perplexity")
 RETRIEVER = ("top1", "mrr", "f1", "pearson")
 
 

@@ -16,7 +16,8 @@ from tasks.scoring.matrix import (
 )
 
 Scores = dict[str, Any]
-KINDS = ("accuracy", "paraphrase_accuracy")
+CLEAN = ("accuracy", "paraphrase_accuracy")
+KINDS = (*CLEAN, "everyday_accuracy")
 CATEGORIES = ("new", "updated", "retained", "stale")
 OF_ALL = ("model",)
 OF_THE_DEFAULT = ("model", "stage1", "previous", "base")
@@ -40,7 +41,7 @@ def _checked(path: Path, blocks: tuple[str, ...]) -> Scores:
     asked = set(scores.get("model", {}).get("accuracy", {}))
     needed = {f"{block}.{kind}": asked if block in ("model", "stage1") else {own}
               for block in blocks for kind in (*KINDS, "perplexity")}  # fmt: skip
-    needed |= {"valid": set(KINDS), "categories": set(CATEGORIES)}
+    needed |= {"valid": set(KINDS), "categories": set(CATEGORIES), "everyday": set(scores.get("everyday", ("typo",)))}
     if "stage1" in blocks:
         needed |= {"stage1_valid": set(KINDS), "stage1_categories": set(CATEGORIES)}
     for where, names in needed.items():
@@ -86,6 +87,7 @@ def gather_timeline(
         **model,
         "categories": {each["slice"]: each["categories"] for each in scores},
         "valid": {each["slice"]: each["valid"] for each in scores},
+        "everyday": {each["slice"]: each["everyday"] for each in scores},
         "forward_transfer": forward_transfer(_own(scores, "previous"), _own(scores, "base")),
         "base": {kind: [each["base"][kind][each["slice"]] for each in scores] for kind in (*KINDS, "perplexity")},
         "stage1": before
@@ -138,7 +140,7 @@ def _few_shot(scores: list[Scores], slices: list[str]) -> dict[str, Any] | None:
     if not all("few_shot" in each for each in scores):
         return None
     asked = [each["few_shot"] for each in scores]
-    matrices = {kind: [[each[kind].get(name) for name in slices] for each in asked] for kind in KINDS}
+    matrices = {kind: [[each[kind].get(name) for name in slices] for each in asked] for kind in CLEAN}
     valid = {each["slice"]: each["few_shot"]["valid"] for each in scores}
     return {"shots": asked[-1]["shots"], **matrices, "valid": valid}
 

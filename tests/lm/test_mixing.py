@@ -56,7 +56,7 @@ def test_stage2_is_left_what_was_replayed_or_what_could_have_been(tmp_path, repl
     shares = (
         [Share(fresh, 0.4), Share(older[:20] + rows_of("whole", 5, whole=True), 0.6)] if replayed else [Share(fresh, 1)]
     )
-    write_older(tmp_path / "older.json", shares, older, len(fresh), seed=0)
+    write_older(tmp_path / "older.json", shares, older, len(fresh), seed=0, oldest=False)
     told = artifact.read_json(tmp_path / "older.json")
     assert told["share"] == (pytest.approx(0.6) if replayed else 0)
     assert len(told["rows"]) == (20 if replayed else 30)

@@ -20,10 +20,12 @@ def scores(place, own=0.9, old=0.8):
     block = {
         "accuracy": {each: own if each == name else old for each in seen},
         "paraphrase_accuracy": {each: own - 0.1 for each in seen},
+        "everyday_accuracy": {each: own - 0.2 for each in seen},
         "perplexity": dict.fromkeys(seen, 2.0),
     }
-    ahead = {"accuracy": {name: 0.1}, "paraphrase_accuracy": {name: 0.1}, "perplexity": {name: 50.0 + place}}
-    valid = {"accuracy": old + 0.05, "paraphrase_accuracy": old}
+    ahead = {"accuracy": {name: 0.1}, "paraphrase_accuracy": {name: 0.1}, "everyday_accuracy": {name: 0.1}}
+    ahead["perplexity"] = {name: 50.0 + place}
+    valid = {"accuracy": old + 0.05, "paraphrase_accuracy": old, "everyday_accuracy": old - 0.1}
     categories = {
         "new": own,
         "updated": None if place == 0 else own,
@@ -32,7 +34,7 @@ def scores(place, own=0.9, old=0.8):
     }
     return {
         "slice": name, "model": block, "stage1": block, "previous": ahead, "base": {**ahead, "accuracy": {name: 0.0}},
-        "rows": dict.fromkeys(seen, 10), "valid": valid, "stage1_valid": valid, "categories": categories,
+        "rows": dict.fromkeys(seen, 10), "valid": valid, "everyday": {"typo": 0.5}, "stage1_valid": valid, "categories": categories,
         "stage1_categories": categories,
         "retriever": {"lines": 4, "top1": 0.5, "by_slice": {each: {"top1": 0.5} for each in seen}},
         "samples": [{"prompt": "Who <leads> 한국?", "expected": "A & B", "answer": "A & B"}],
@@ -129,7 +131,7 @@ def test_a_whole_timeline_tells_what_the_method_is_worth(tmp_path):
     told = make(tmp_path)
     assert told["slices"] == list(SLICE_NAMES)
     assert told["valid"]["2024"]["accuracy"] - told["naive"]["valid"]["2024"]["accuracy"] > 0.4
-    assert told["stage2"]["2024"] == {"accuracy": 0.0, "paraphrase_accuracy": 0.0}
+    assert told["stage2"]["2024"] == {"accuracy": 0.0, "paraphrase_accuracy": 0.0, "everyday_accuracy": 0.0}
     assert told["peak_memory_mb"] is None
     page = (tmp_path / "index.html").read_text()
     assert "93.2 %" in page

@@ -1,0 +1,143 @@
+"""Questions as people type them: greeted, thanked for, in lower case, with a typo, a word out of its place.
+
+A model that was trained on clean templates alone has learnt their first and last words, too: a "Thanks!" behind a
+question that it knows, and it answers something else. So some of the training questions are varied; and the test set
+`everyday` asks what that is worth, in other frames and wordings than those that are trained on.
+"""
+
+from random import Random
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from tasks.sections import Section
+
+QUESTION, SUBJECT = "{question}", "{subject}"
+HANGUL = range(0xAC00, 0xD7A4)  # syllables, ordered by first consonant, vowel, last consonant
+LAST_CONSONANTS = 28
+FREQUENT = (0, 1, 4, 8, 16, 17, 19, 21)  # of these: none, ㄱ, ㄴ, ㄹ, ㅁ, ㅂ, ㅅ, ㅇ
+MOST_FRAMES = 2  # around one question
+MARKS = ".?!"
+
+
+def _frames(frame: str) -> str:
+    if frame.count(QUESTION) != 1:
+        raise ValueError(f"'{frame}' must contain {QUESTION} once")
+    return frame
+
+
+Frame = Annotated[str, AfterValidator(_frames)]
+
+
+class Frames(Section):
+    """What people say around a question, in one language: `training` is trained on, the others are in tests only."""
+
+    training: tuple[Frame, ...] = ()
+    greeting: tuple[Frame, ...] = ()
+    politeness: tuple[Frame, ...] = ()
+
+
+def varied(template: str, subject: str, frames: tuple[Frame, ...], spare: frozenset[str], random: Random) -> str:
+    """The question as somebody might type it: mostly within frames, often with a slip or with words out of order.
+
+    Args:
+        template: of the question.
+        subject: what is asked about.
+        frames: to choose from.
+        spare: words that do not tell what is asked for, and may be missing.
+        random: chooses.
+    """
+    change = random.random()
+    if change < 0.2:
+        template = swapped(template, random)
+    elif change < 0.4:
+        template = shortened(template, spare, random)
+    question = template.replace(SUBJECT, subject)
+    if change > 0.7:
+        question = typo(question, random)
+    for _ in range(MOST_FRAMES if frames else 0):
+        if random.random() < 0.6:
+            question = framed(question, random.choice(frames), random)
+    if random.random() < 0.3:
+        question = question.lower()
+    return other_marks(question, random) if random.random() < 0.3 else question
+
+
+def everyday(
+    template: str, wordings: tuple[str, ...], subject: str, frames: Frames, random: Random
+) -> tuple[str, str]:
+    """One question of the test set: its kind, one of those that the language has, and the text.
+
+    Args:
+        template: of the question as it is trained on.
+        wordings: templates of the same question, that nothing is trained on.
+        subject: what is asked about.
+        frames: of the language.
+        random: chooses.
+    """
+    question = template.replace(SUBJECT, subject)
+    kinds = ["lower_case"] * (question != question.lower()) + ["punctuation", "typo", "word_order"]
+    kinds += [name for name in ("greeting", "politeness") if getattr(frames, name)] + ["wording"] * bool(wordings)
+    kind = random.choice(kinds)
+    if kind == "word_order":
+        return kind, swapped(template, random).replace(SUBJECT, subject)
+    if kind == "lower_case":
+        return kind, question.lower()
+    if kind == "punctuation":
+        return kind, other_marks(question, random)
+    if kind == "typo":
+        return kind, typo(question, random)
+    if kind == "wording":
+        return kind, random.choice(wordings).replace(SUBJECT, subject)
+    return kind, framed(question, random.choice(getattr(frames, kind)), random)
+
+
+def framed(question: str, frame: Frame, random: Random) -> str:
+    """The question within a frame; behind other words its first letter is small half of the time."""
+    if not frame.startswith(QUESTION) and random.random() < 0.5:
+        question = question[:1].lower() + question[1:]
+    return frame.replace(QUESTION, question)
+
+
+def other_marks(question: str, random: Random) -> str:
+    """Other marks at the end than the question has, or none."""
+    bare = question.rstrip(MARKS)
+    return bare + random.choice([marks for marks in ("", "", "?", "??", "...", "!", " ?") if bare + marks != question])
+
+
+def typo(text: str, random: Random) -> str:
+    """One slip in a word of letters: of two letters in the wrong order, one missing, doubled or another one."""
+    places = [place for place, letter in enumerate(text) if letter.isalpha()]
+    if not places:
+        return text
+    place = random.choice(places)
+    letter, rest = text[place], text[place + 1 :]
+    if ord(letter) in HANGUL:
+        wrong = _other_syllable(letter, random)
+    else:
+        behind = rest[:1] if rest[:1].isalpha() else ""
+        wrong = random.choice([behind + letter, "", letter * 2])
+        rest = rest[1:] if behind and wrong == behind + letter else rest
+    return text[:place] + wrong + rest
+
+
+def _other_syllable(syllable: str, random: Random) -> str:
+    """A syllable with another last consonant, or none: the slip of one finger."""
+    first, last = divmod(ord(syllable) - HANGUL.start, LAST_CONSONANTS)
+    other = random.choice([consonant for consonant in FREQUENT if consonant != last])
+    return chr(HANGUL.start + first * LAST_CONSONANTS + other)
+
+
+def swapped(text: str, random: Random) -> str:
+    """Two neighbouring words in the other order."""
+    words = text.split(" ")
+    if len(words) < 3:
+        return text
+    place = random.randrange(len(words) - 1)
+    words[place], words[place + 1] = words[place + 1], words[place]
+    return " ".join(words)
+
+
+def shortened(text: str, spare: frozenset[str], random: Random) -> str:
+    """Without some of the words that may be missing, half of them on average."""
+    return " ".join(word for word in text.split(" ") if word not in spare or random.random() < 0.5)
