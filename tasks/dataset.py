@@ -6,7 +6,7 @@ from tasks import artifact
 from tasks.corpus.check import listing, problems_of
 from tasks.corpus.language import chat_rows, example_rows, fact_rows, new_facts, split_memories, text_rows
 from tasks.corpus.raw import read_raw
-from tasks.corpus.slices import Examples, history, templates_until, valid_facts
+from tasks.corpus.slices import MANNERS, Examples, history, templates_until, valid_facts
 from tasks.corpus.templates import Templates
 from tasks.errors import BadInput
 from tasks.params import Dataset, Kind
@@ -25,7 +25,7 @@ def dataset(settings: Dataset, raw: Path, previous: Path, out: Path, kind: Kind 
     own = read.templates or Templates()
     templates = templates_until(previous).extended_by(own)
     facts, restated = new_facts(out.name, read.facts, valid_facts(older))
-    fact_train, fact_test = fact_rows(facts, templates, settings.languages, settings.variations)
+    fact_train, fact_test = fact_rows(facts, templates, settings.languages)
     example_train, example_test = example_rows(out.name, read.examples)
     text_train, text_test = text_rows(out.name, read.texts)
     examples = Examples(
@@ -38,6 +38,7 @@ def dataset(settings: Dataset, raw: Path, previous: Path, out: Path, kind: Kind 
     with artifact.writing(out) as folder:
         examples.save(folder, previous)
         artifact.write_json(folder / "raw.json", {path.name: artifact.file_sum(path) for path in sorted(raw.iterdir())})
+        artifact.write_json(folder / MANNERS, templates.manners())
         artifact.write_json(folder / "counts.json", _counts(examples, restated))
 
 

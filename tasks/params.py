@@ -25,7 +25,6 @@ class Slice(Section):
 
 class Dataset(Section):
     languages: tuple[str, ...]
-    variations: Annotated[int, Field(ge=0)] = 0
     chat_repeats: Positive
 
 
@@ -79,6 +78,7 @@ class Stage1(Section):
     learning_rate: Rate
     warmup: Share
     checkpoint_every: Positive
+    everyday: Share = 0.0
     patience: Annotated[int, Field(ge=0)] = 0
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.05
     look_every: Positive = 20
@@ -112,6 +112,7 @@ def _fitting(methods: Methods) -> Methods:
 
 class Stage2(Section):
     epochs: Annotated[int, Field(ge=0)]
+    everyday: Share = 0.0
     rows: Literal["same", "fresh", "older", "balanced"] = "same"
     max_rows: Positive = 2000
     batch_positions: Positive

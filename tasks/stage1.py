@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from tasks import artifact
-from tasks.corpus.slices import is_oldest, load_examples
+from tasks.corpus.slices import is_oldest, load_examples, load_manners
 from tasks.lm.batches import Mixture, batches_of, encode
 from tasks.lm.causal import limit_of, load, save
 from tasks.lm.methods import build_methods
 from tasks.lm.methods.method import Share
 from tasks.lm.methods.samples import at_most, split_off
-from tasks.lm.mixing import OLDER, encoded, older_rows, save_pool, write_older
+from tasks.lm.mixing import OLDER, Variation, encoded, older_rows, save_pool, write_older
 from tasks.lm.training import EarlyStop, Schedule, train
 from tasks.params import Keep, Methods, Stage1
 from tasks.steps import Log
@@ -44,7 +44,8 @@ def stage1(
         sequences = encode(rows, tokenizer, limit_of(model))
         held_out = [batch for _, batch in batches_of(sequences, settings.batch_tokens, model.device)]
         stop = EarlyStop(held_out, settings.look_every, settings.patience)
-    parts = encoded(shares, tokenizer, limit_of(model), settings.steps * settings.batch_tokens, seed)
+    vary = Variation(settings.everyday, load_manners(examples), f"{seed} {examples.name}")
+    parts = encoded(shares, tokenizer, limit_of(model), settings.steps * settings.batch_tokens, seed, vary)
     data = Mixture(parts, settings.batch_tokens, settings.steps, seed, model.device)
     schedule = Schedule(settings.steps, settings.learning_rate, settings.warmup, settings.checkpoint_every)
     history = train(model, data, schedule, methods=chosen, stop=stop, scratch=scratch, log=log, seed=seed)

@@ -4,12 +4,12 @@ import shutil
 from pathlib import Path
 
 from tasks import artifact
-from tasks.corpus.slices import load_examples
+from tasks.corpus.slices import load_examples, load_manners
 from tasks.lm.batches import encode
 from tasks.lm.causal import limit_of, load, save, untie
 from tasks.lm.head import features, refit_head, rows_for_the_head
 from tasks.lm.methods.samples import at_most
-from tasks.lm.mixing import OLDER
+from tasks.lm.mixing import OLDER, Variation
 from tasks.params import Stage2
 from tasks.steps import Log
 
@@ -26,7 +26,8 @@ def stage2(settings: Stage2, seed: int, examples: Path, stage1: Path, out: Path,
     if settings.epochs and (older["rows"] or older["oldest"]):
         untie(model)
         rows = rows_for_the_head(settings.rows, load_examples(examples).train, older["rows"], older["share"], seed)
-        sequences = encode(at_most(rows, settings.max_rows, seed), tokenizer, limit_of(model))
+        vary = Variation(settings.everyday, load_manners(examples), f"{seed} {examples.name} stage2")
+        sequences = encode(vary(at_most(rows, settings.max_rows, seed), 0), tokenizer, limit_of(model))
         hidden, labels = features(model, sequences)
         history = refit_head(model, hidden, labels, settings, seed, log)
     with artifact.writing(out) as folder:

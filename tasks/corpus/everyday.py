@@ -5,8 +5,9 @@ question that it knows, and it answers something else. So some of the training q
 `everyday` asks what that is worth, in other frames and wordings than those that are trained on.
 """
 
+from collections.abc import Collection, Sequence
 from random import Random
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator
 
@@ -37,28 +38,32 @@ class Frames(Section):
     politeness: tuple[Frame, ...] = ()
 
 
-def varied(template: str, subject: str, frames: tuple[Frame, ...], spare: frozenset[str], random: Random) -> str:
-    """The question as somebody might type it: mostly within frames, often with a slip or with words out of order.
+class Manner(NamedTuple):
+    """How the questions of a language may be varied: frames to put around them, words that may be missing.
 
-    Args:
-        template: of the question.
-        subject: what is asked about.
-        frames: to choose from.
-        spare: words that do not tell what is asked for, and may be missing.
-        random: chooses.
+    The spare words are those that do not tell what is asked for.
     """
+
+    frames: Sequence[Frame] = ()
+    spare: Sequence[str] = ()
+
+
+def varied(question: str, manner: Manner, random: Random) -> str:
+    """The question as somebody might type it: mostly within frames, often with a slip or with words out of order."""
     change = random.random()
     if change < 0.2:
-        template = swapped(template, random)
+        question = swapped(question, random)
     elif change < 0.4:
-        template = shortened(template, spare, random)
-    question = template.replace(SUBJECT, subject)
-    if change > 0.7:
+        question = shortened(question, manner.spare, random)
+    elif change < 0.7:
         question = typo(question, random)
-    for _ in range(MOST_FRAMES if frames else 0):
+    for _ in range(MOST_FRAMES if manner.frames else 0):
         if random.random() < 0.6:
-            question = framed(question, random.choice(frames), random)
-    if random.random() < 0.3:
+            frame = random.choice(manner.frames)
+            if random.random() < 0.4:
+                frame = scrambled(frame, manner.frames, random)
+            question = framed(question, frame, random)
+    if random.random() < 0.35:
         question = question.lower()
     return other_marks(question, random) if random.random() < 0.3 else question
 
@@ -97,6 +102,13 @@ def framed(question: str, frame: Frame, random: Random) -> str:
     if not frame.startswith(QUESTION) and random.random() < 0.5:
         question = question[:1].lower() + question[1:]
     return frame.replace(QUESTION, question)
+
+
+def scrambled(frame: Frame, frames: Sequence[Frame], random: Random) -> Frame:
+    """A frame with other frames' words in place of its own: what stands around a question may be anything at all."""
+    words = [word for other in random.choices(frames, k=len(frame.split(" "))) for word in other.split(" ")]
+    others = [word for word in words if QUESTION not in word]
+    return " ".join(word if QUESTION in word or not others else random.choice(others) for word in frame.split(" "))
 
 
 def other_marks(question: str, random: Random) -> str:
@@ -138,6 +150,6 @@ def swapped(text: str, random: Random) -> str:
     return " ".join(words)
 
 
-def shortened(text: str, spare: frozenset[str], random: Random) -> str:
+def shortened(text: str, spare: Collection[str], random: Random) -> str:
     """Without some of the words that may be missing, half of them on average."""
     return " ".join(word for word in text.split(" ") if word not in spare or random.random() < 0.5)

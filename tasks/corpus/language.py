@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from random import Random
 
-from tasks.corpus.everyday import Frames, everyday, varied
+from tasks.corpus.everyday import Frames, everyday
 from tasks.corpus.raw import Numbered
 from tasks.corpus.slices import Row
 from tasks.corpus.templates import OBJECT, SUBJECT, Templates, Wording
@@ -30,16 +30,10 @@ def new_facts(name: str, rows: list[Numbered], valid: dict[str, Row]) -> tuple[l
     return facts, restated
 
 
-def fact_rows(
-    facts: list[Row], templates: Templates, languages: tuple[str, ...], variations: int = 0
-) -> tuple[list[Row], list[Row]]:
-    """Training rows and test rows of the facts: every template but the paraphrase and the everyday ones is trained on.
-
-    So many of a fact's questions, other ones for each fact, are trained on once more as people type them.
-    """
+def fact_rows(facts: list[Row], templates: Templates, languages: tuple[str, ...]) -> tuple[list[Row], list[Row]]:
+    """Training rows and test rows of the facts: paraphrase and everyday wordings are never trained on."""
     train: list[Row] = []
     test: list[Row] = []
-    spare = {language: templates.spare_words(language) for language in languages}
     for fact in facts:
         for language, subject, obj, wording in _spoken(fact, templates, languages):
             questions = [template.replace(SUBJECT, subject) for template in wording.questions]
@@ -52,7 +46,6 @@ def fact_rows(
             pick = int(hashlib.sha256(f"{fact['id']}-{language}".encode()).hexdigest(), 16)
             paraphrase = wording.paraphrase.replace(SUBJECT, subject)
             frames = templates.everyday.get(language, Frames())
-            train += _variations(fact, language, subject, obj, wording, frames, spare[language], variations)
             kind, asked = _everyday(fact, language, subject, wording, frames)
             test += [
                 _test(fact, language, "seen", questions[pick % len(questions)], obj, stale),
@@ -61,17 +54,6 @@ def fact_rows(
                 _test(fact, language, "statement", "", statements[pick % len(statements)], None),
             ]
     return train, test
-
-
-def _variations(
-    fact: Row, language: str, subject: str, obj: str, wording: Wording, frames: Frames, spare: frozenset[str], count: int
-) -> list[Row]:
-    random = Random(f"{fact['id']}/{language}/variations")
-    order = random.sample(wording.questions, len(wording.questions))
-    return [
-        _row(fact, language, "varied", number, varied(order[number % len(order)], subject, frames.training, spare, random), obj)
-        for number in range(count)
-    ]
 
 
 def _everyday(fact: Row, language: str, subject: str, wording: Wording, frames: Frames) -> tuple[str, str]:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tasks import artifact
+from tasks.corpus.everyday import Manner
 from tasks.corpus.templates import Templates
 from tasks.errors import Corrupt
 
 Row = dict[str, Any]
 TABLES = ("train", "test", "facts", "memories")
+MANNERS = "manners.json"
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,17 @@ def valid_facts(slices: list[Examples]) -> dict[str, Row]:
 def still_true(rows: list[Row], valid: dict[str, Row]) -> list[Row]:
     """The rows that no later fact has overridden: about a valid fact, or about none."""
     return [row for row in rows if row["fact"] is None or row["fact"] in valid]
+
+
+def load_manners(folder: Path) -> dict[str, Manner]:
+    """How questions may be varied at the slice in `folder`, by language; empty for examples that do not say."""
+    path = folder / MANNERS
+    return {language: Manner(*manner) for language, manner in artifact.read_json(path).items()} if path.exists() else {}
+
+
+def language_of(row: Row) -> str:
+    """The language of a row about a fact: its id is <fact>/<language>/<kind>."""
+    return str(row["id"]).split("/")[-2]
 
 
 def slice_of(row: Row) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from tasks.corpus.everyday import Frames
+from tasks.corpus.everyday import Frames, Manner
 from tasks.errors import BadInput
 from tasks.params import Section, load_yaml
 
@@ -57,7 +57,13 @@ class Templates(Section):
         """What a subject or object is called in a language; None if nobody said."""
         return text if language == "en" else self.names.get(text)
 
-    def spare_words(self, language: str) -> frozenset[str]:
+    def manners(self) -> dict[str, Manner]:
+        """How questions may be varied, by language."""
+        languages = self.everyday.keys() | {language for wordings in self.relations.values() for language in wordings}
+        frames = {language: self.everyday.get(language, Frames()).training for language in sorted(languages)}
+        return {language: Manner(frames[language], self._spare_words(language)) for language in frames}
+
+    def _spare_words(self, language: str) -> tuple[str, ...]:
         """Words that the questions of several relations have: they don't tell what is asked for."""
         used = Counter(
             word
@@ -65,7 +71,7 @@ class Templates(Section):
             if language in wordings
             for word in {word for question in wordings[language].questions for word in question.split(" ")}
         )
-        return frozenset(word for word, relations in used.items() if relations > 1 and SUBJECT not in word)
+        return tuple(sorted(word for word, relations in used.items() if relations > 1 and SUBJECT not in word))
 
     def extended_by(self, other: "Templates") -> "Templates":
         return Templates(

@@ -1,11 +1,14 @@
 """What a slice is trained on: its own rows, and of older slices what may still be used and is still true."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 
 from transformers import PreTrainedTokenizerBase
 
 from tasks import artifact
-from tasks.corpus.slices import Row, history, load_examples, still_true, valid_facts
+from tasks.corpus.everyday import Manner, varied
+from tasks.corpus.slices import Row, history, language_of, load_examples, still_true, valid_facts
 from tasks.lm.batches import Part, encode
 from tasks.lm.methods.method import Shares
 from tasks.lm.methods.samples import at_most
@@ -15,9 +18,39 @@ from tasks.params import Keep
 POOL = "pool.jsonl"
 SEEN = "pool.json"
 OLDER = "older.json"  # what stage 1 leaves to stage 2
+MOST_ROUNDS = 8
 SLACK = 1.5  # older rows may be shorter than the slice's own
 MIN_ROWS = 64
 OLDER_ROWS = 3  # for stage 2, at most so many times as many as the slice's own
+
+
+@dataclass(frozen=True)
+class Variation:
+    """Varies a share of the questions about facts as people type them, in another way at every slice.
+
+    share: of the questions. manners: by language. seed: of slice and run.
+    """
+
+    share: float = 0.0
+    manners: dict[str, Manner] = field(default_factory=dict)
+    seed: str = ""
+
+    def __call__(self, rows: list[Row], number: int) -> list[Row]:
+        """The rows, in the variation of this number."""
+        return [self._varied(row, number) for row in rows] if self.share and self.manners else rows
+
+    def rounds(self, epochs: float) -> int:
+        """How many variations a slice's own rows get: one for every time that they come back."""
+        return max(1, min(MOST_ROUNDS, round(epochs))) if self.share and self.manners else 1
+
+    def _varied(self, row: Row, number: int) -> Row:
+        random = Random(f"{self.seed} {number} {row['id']}")
+        if not row["fact"] or not row["prompt"] or random.random() >= self.share:
+            return row
+        return {**row, "prompt": varied(row["prompt"], self.manners.get(language_of(row), Manner()), random)}
+
+
+AS_THEY_ARE = Variation()
 
 
 def older_rows(keep: Keep, examples: Path, previous: Path) -> list[Row]:
@@ -48,17 +81,28 @@ def save_pool(keep: Keep, fresh: list[Row], older: list[Row], previous: Path, ou
     artifact.write_json(out / SEEN, {"seen": seen})
 
 
-def encoded(shares: Shares, tokenizer: PreTrainedTokenizerBase, limit: int, tokens: int, seed: int) -> list[Part]:
-    """The shares as sequences. Of older rows only about as many are encoded as the slice's `tokens` can hold.
+def encoded(
+    shares: Shares,
+    tokenizer: PreTrainedTokenizerBase,
+    limit: int,
+    tokens: int,
+    seed: int,
+    vary: Variation = AS_THEY_ARE,
+) -> list[Part]:
+    """The shares as sequences, questions varied. Of older rows only about as many are encoded as `tokens` can hold.
 
     So the work does not grow with the number of older slices.
     """
     first, *others = shares
-    parts = [Part(encode(first.rows, tokenizer, limit), first.share, first.decay)]
-    mean = sum(len(each.ids) for each in parts[0].sequences) / max(1, len(parts[0].sequences)) or limit
+    sequences = encode(vary(first.rows, 0), tokenizer, limit)
+    size = sum(len(each.ids) for each in sequences)
+    mean = size / max(1, len(sequences)) or limit
+    for number in range(1, vary.rounds(tokens * first.share / max(1, size))):
+        sequences += encode(vary(first.rows, number), tokenizer, limit)
+    parts = [Part(sequences, first.share, first.decay)]
     for number, each in enumerate(others, start=1):
         rows = at_most(each.rows, max(MIN_ROWS, round(SLACK * tokens * each.share / mean)), seed + number)
-        parts.append(Part(encode(rows, tokenizer, limit), each.share, each.decay))
+        parts.append(Part(encode(vary(rows, 0), tokenizer, limit), each.share, each.decay))
     return parts
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tasks.corpus.slices import Examples, Row, still_true
+from tasks.corpus.slices import Examples, Row, language_of, still_true
 from tasks.lm.causal import limit_of
 from tasks.lm.template import prompt_text, start_token, target_text
 from tasks.params import Evaluate
@@ -53,7 +53,7 @@ class Shots:
         for row in still_true(examples.train, valid):
             if row["kind"] == "question":
                 fact = self.facts[row["fact"]]
-                same = self.questions.setdefault((fact["relation"], _language(row)), {})
+                same = self.questions.setdefault((fact["relation"], language_of(row)), {})
                 same.setdefault(fact["subject"], []).append(row)
             elif row["kind"] == "example":
                 self.targets.setdefault(row["target"], []).append(row)
@@ -64,7 +64,7 @@ class Shots:
         if row["fact"] is None:
             return _rounds(self.targets, self.count, chance)
         asked = self.facts[row["fact"]]
-        subjects = self.questions.get((asked["relation"], _language(row)), {})
+        subjects = self.questions.get((asked["relation"], language_of(row)), {})
         drawn = chance.sample(list(subjects), min(len(subjects), self.count + 1))  # one may be the subject asked for
         others = [subject for subject in drawn if subject != asked["subject"]][: self.count]
         return [chance.choice(subjects[subject]) for subject in others]
@@ -99,10 +99,6 @@ def _rounds(targets: dict[str, list[Row]], count: int, chance: Random) -> list[R
 def _some(targets: dict[str, list[Row]], count: int, chance: Random) -> list[tuple[str, list[Row]]]:
     drawn = chance.sample(list(targets), min(count, len(targets)))
     return [(target, targets[target]) for target in drawn]
-
-
-def _language(row: Row) -> str:
-    return str(row["id"]).split("/")[-2]  # <fact>/<language>/<kind>
 
 
 def _length(text: str, tokenizer: PreTrainedTokenizerBase) -> int:

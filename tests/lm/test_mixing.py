@@ -4,7 +4,8 @@ from tasks import artifact
 from tasks.lm.batches import encode
 from tasks.lm.methods.method import Share
 from tasks.lm.methods.samples import at_most, split_off
-from tasks.lm.mixing import SLACK, encoded, write_older
+from tasks.corpus.everyday import Manner
+from tasks.lm.mixing import AS_THEY_ARE, MOST_ROUNDS, SLACK, Variation, encoded, write_older
 
 
 def rows_of(name, count, **given):
@@ -48,6 +49,35 @@ def test_what_is_held_out_is_trained_on_no_more_and_comes_from_every_share():
     assert [(each.share, each.decay) for each in left] == [(0.4, 1.0), (0.6, 0.5)]
     for whole, rest, out in zip(shares, left, held, strict=True):
         assert sorted(row["id"] for row in [*rest.rows, *out.rows]) == sorted(row["id"] for row in whole.rows)
+
+
+def questions_of(name, count):
+    return [{"id": f"{name}/{number}/en/question0", "prompt": f"Who leads {number}?", "target": "Ada", "fact": name}
+            for number in range(count)]  # fmt: skip
+
+
+def test_a_share_of_the_questions_about_facts_is_varied_and_in_another_way_each_time():
+    rows = [*questions_of("new", 400), *rows_of("chat", 50), {**questions_of("new", 1)[0], "prompt": ""}]
+    vary = Variation(0.5, {"en": Manner(("Hey, {question}",))}, "20 2021")
+    once, again, other = vary(rows, 0), vary(rows, 0), vary(rows, 1)
+    assert once == again and once[400:] == rows[400:]
+    changed = [one["prompt"] != row["prompt"] for one, row in zip(once, rows, strict=True)]
+    assert 140 < sum(changed) < 240  # a few variations change nothing
+    assert [row | {"prompt": ""} for row in once] == [row | {"prompt": ""} for row in rows]
+    assert sum(one["prompt"] != two["prompt"] for one, two in zip(once, other, strict=True)) > 100
+    assert AS_THEY_ARE(rows, 0) is rows and Variation(0.5)(rows, 0) is rows
+
+
+def test_own_rows_get_a_variation_for_every_time_that_they_come_back(tiny):
+    _, tokenizer = tiny
+    fresh, older = questions_of("new", 20), questions_of("old", 30)
+    vary = Variation(1.0, {"en": Manner(("Hey, {question}",))})
+    size = sum(len(each.ids) for each in encode(vary(fresh, 0), tokenizer, 64))
+    for epochs, count in ((0.2, 1), (3.1, 3), (100, MOST_ROUNDS)):
+        shares = [Share(fresh, 0.4), Share(older, 0.6)]
+        own, others = encoded(shares, tokenizer, 64, round(size * epochs / 0.4), 0, vary)
+        assert len(own.sequences) == 20 * count and len(others.sequences) == 30
+    assert len({tuple(each.ids) for each in own.sequences}) > 100
 
 
 @pytest.mark.parametrize("replayed", [True, False])
