@@ -51,16 +51,16 @@ class Manner(NamedTuple):
 def varied(question: str, manner: Manner, random: Random) -> str:
     """The question as somebody might type it: mostly within frames, often with a slip or with words out of order."""
     change = random.random()
-    if change < 0.2:
+    if change < 0.15:
         question = swapped(question, random)
-    elif change < 0.4:
+    elif change < 0.3:
         question = shortened(question, manner.spare, random)
     elif change < 0.7:
         question = typo(question, random)
     for _ in range(MOST_FRAMES if manner.frames else 0):
         if random.random() < 0.6:
             frame = random.choice(manner.frames)
-            if random.random() < 0.4:
+            if random.random() < 0.5:
                 frame = scrambled(frame, manner.frames, random)
             question = framed(question, frame, random)
     if random.random() < 0.35:
