@@ -40,8 +40,8 @@ class Variation:
         return [self._varied(row, number) for row in rows] if self.share and self.manners else rows
 
     def rounds(self, epochs: float) -> int:
-        """How many variations a slice's own rows get: one for every time that they come back."""
-        return max(1, min(MOST_ROUNDS, round(epochs))) if self.share and self.manners else 1
+        """How often a slice's own rows are written: first as they are, then varied, as often as they come back."""
+        return max(2, min(MOST_ROUNDS, round(epochs))) if self.share and self.manners else 1
 
     def _varied(self, row: Row, number: int) -> Row:
         random = Random(f"{self.seed} {number} {row['id']}")
@@ -94,7 +94,7 @@ def encoded(
     So the work does not grow with the number of older slices.
     """
     first, *others = shares
-    sequences = encode(vary(first.rows, 0), tokenizer, limit)
+    sequences = encode(first.rows, tokenizer, limit)
     size = sum(len(each.ids) for each in sequences)
     mean = size / max(1, len(sequences)) or limit
     for number in range(1, vary.rounds(tokens * first.share / max(1, size))):

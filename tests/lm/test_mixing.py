@@ -72,11 +72,13 @@ def test_own_rows_get_a_variation_for_every_time_that_they_come_back(tiny):
     _, tokenizer = tiny
     fresh, older = questions_of("new", 20), questions_of("old", 30)
     vary = Variation(1.0, {"en": Manner(("Hey, {question}",))})
-    size = sum(len(each.ids) for each in encode(vary(fresh, 0), tokenizer, 64))
-    for epochs, count in ((0.2, 1), (3.1, 3), (100, MOST_ROUNDS)):
+    plain = encode(fresh, tokenizer, 64)
+    size = sum(len(each.ids) for each in plain)
+    for epochs, count in ((0.2, 2), (3.1, 3), (100, MOST_ROUNDS)):
         shares = [Share(fresh, 0.4), Share(older, 0.6)]
         own, others = encoded(shares, tokenizer, 64, round(size * epochs / 0.4), 0, vary)
         assert len(own.sequences) == 20 * count and len(others.sequences) == 30
+        assert own.sequences[:20] == plain  # what is new is met as it is first
     assert len({tuple(each.ids) for each in own.sequences}) > 100
 
 
