@@ -5,7 +5,7 @@ from pathlib import Path
 from tasks import artifact
 from tasks.corpus.check import listing, problems_of
 from tasks.corpus.language import chat_rows, example_rows, fact_rows, new_facts, split_memories, text_rows
-from tasks.corpus.raw import read_raw
+from tasks.corpus.raw import files_of, read_raw
 from tasks.corpus.slices import Examples, history, templates_until, valid_facts
 from tasks.corpus.templates import Templates
 from tasks.errors import BadInput
@@ -37,7 +37,7 @@ def dataset(settings: Dataset, raw: Path, previous: Path, out: Path, kind: Kind 
     )  # fmt: skip
     with artifact.writing(out) as folder:
         examples.save(folder, previous)
-        artifact.write_json(folder / "raw.json", {path.name: artifact.file_sum(path) for path in sorted(raw.iterdir())})
+        artifact.write_json(folder / "raw.json", {path.name: artifact.file_sum(path) for path in files_of(raw)})
         artifact.write_json(folder / "counts.json", _counts(examples, restated))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from tasks.corpus.raw import Numbered, Problem, Raw, read_raw
+from tasks.corpus.raw import Numbered, Problem, Raw, read_raw, unknown_files
 from tasks.corpus.slices import Examples
 from tasks.params import Kind
 
@@ -12,7 +12,7 @@ SHOWN = 20
 
 def check_slice(folder: Path, older: Iterable[Examples] = (), kind: Kind = "time") -> list[Problem]:
     """Everything that is wrong with a raw slice, in the order of files and lines; empty if it may be added."""
-    return problems_of(read_raw(folder), list(older), kind)
+    return [*unknown_files(folder), *problems_of(read_raw(folder), list(older), kind)]
 
 
 def problems_of(raw: Raw, older: list[Examples], kind: Kind) -> list[Problem]:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from tasks.corpus.templates import Templates, read_templates
 from tasks.errors import BadInput
+from tasks.litter import is_litter
 
 FILES = ("facts.csv", "memories.txt", "chat.jsonl", "examples.jsonl", "texts.jsonl")
 RELATIONS = "relations.yaml"
@@ -52,9 +54,10 @@ def read_raw(folder: Path) -> Raw:
     if not folder.is_dir():
         raw.problems.append(Problem(str(folder), 0, "there is no such folder."))
         return raw
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    for name in sorted(names - {*FILES, RELATIONS}):
-        raw.problems.append(Problem(name, 0, f"unknown file. A slice has {', '.join(FILES)}, {RELATIONS}."))
+    names = {path.name for path in files_of(folder)}
+    for name in (*FILES, RELATIONS):
+        if name not in names and os.path.lexists(folder / name):
+            raw.problems.append(Problem(name, 0, "is no file, but a folder or a link that leads to none."))
     if not names & set(FILES):
         raw.problems.append(Problem(str(folder), 0, f"no data: give at least one of {', '.join(FILES)}."))
     for name in FILES:
@@ -67,6 +70,21 @@ def read_raw(folder: Path) -> Raw:
         except BadInput as error:
             raw.problems.append(Problem(RELATIONS, 0, str(error)))
     return raw
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files of a slice's folder: those that the formats name, whatever else lies there."""
+    return [folder / name for name in (*FILES, RELATIONS) if (folder / name).is_file()]
+
+
+def unknown_files(folder: Path) -> list[Problem]:
+    """Files that nobody will read, such as a misspelt one; not what editors and desktops leave about."""
+    if not folder.is_dir():
+        return []
+    names = sorted(path.name for path in folder.iterdir() if not path.is_dir() and not is_litter(path.name))
+    known = {*FILES, RELATIONS}
+    reason = f"unknown file. A slice has {', '.join(FILES)}, {RELATIONS}: rename it, or take it out."
+    return [Problem(name, 0, reason) for name in names if name not in known]
 
 
 def _rows(name: str, path: Path, problems: list[Problem]) -> list[Numbered]:

@@ -14,6 +14,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from tasks.errors import BadInput
+from tasks.litter import is_litter
 from tasks.params import load_yaml
 from tasks.sections import Section
 
@@ -69,7 +70,7 @@ def read_topics(folder: Path) -> list[Topics]:
     Raises:
         BadInput: there is no file; or one is no YAML, or has a field that is missing, empty or unknown.
     """
-    paths = sorted(folder.glob("*.yaml"))
+    paths = sorted(path for path in folder.glob("*.yaml") if path.is_file() and not is_litter(path.name))
     if not paths:
         raise BadInput(f"{folder} has no .yaml file to learn words from. docs/formats.md shows the form.")
     return [_read(path) for path in paths]
