@@ -2,6 +2,7 @@
 
 import filecmp
 import shutil
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import yaml
 from flows import graph as graphs
 from flows.locks import only_run
 from tasks.artifact import partial_path, write_file
-from tasks.corpus.check import check_slice, listing
-from tasks.corpus.raw import FILES, RELATIONS
+from tasks.corpus.check import checked, listing
+from tasks.corpus.examples import examples_of
+from tasks.corpus.raw import FILES, RELATIONS, read_raw
 from tasks.corpus.slices import Examples, history
+from tasks.corpus.templates import Templates, read_templates
+from tasks.corpus.text import typed
 from tasks.errors import BadInput
 from tasks.params import PARAMS, RESERVED, SLICE_NAME, Params, load_params
 
@@ -28,11 +32,13 @@ def add_slice(root: Path, name: str, folder: Path) -> str:
         BadInput: the name or the data is refused, by file and line. Nothing is changed.
         Busy: a run is at work.
     """
+    name = typed(name)
     with only_run(root, "add"):
         params = load_params(root / PARAMS)
         _check_name(root, name, folder, params)
         last = list(params.timeline)[-1]
-        if problems := check_slice(folder, _older(root, last), params.kind):
+        raw, problems = checked(folder, _older(root, params), params.kind)
+        if problems:
             raise BadInput(f"{folder} is not added:\n{listing(problems)}")
         target = root / RAW / name
         ours = not target.exists()
@@ -52,7 +58,16 @@ def add_slice(root: Path, name: str, folder: Path) -> str:
                 target.with_name(f"{name}.dvc").unlink(missing_ok=True)
             raise
     kept = f"DVC keeps the data (commit {RAW / name}.dvc)" if large else f"commit {RAW / name}"
-    return f"Added {name} after {last}: {kept} and {PARAMS} with git. Next: `perennial run`."
+    done = f"Added {name} after {last}: {kept} and {PARAMS} with git. Next: `perennial run`."
+    return "\n".join(filter(None, (done, _normalised(raw.normalised))))
+
+
+def _normalised(counts: dict[str, int]) -> str:
+    if not counts:
+        return ""
+    total = sum(counts.values())
+    files = ", ".join(f"{file} {count}" for file, count in counts.items())
+    return f"{total} {'text was' if total == 1 else 'texts were'} normalised ({files}); docs/formats.md says how."
 
 
 def with_slice(text: str, name: str, params: Params) -> str:
@@ -107,10 +122,24 @@ def _names(folder: Path) -> list[str]:
     return [name for name in (*FILES, RELATIONS) if (folder / name).is_file()]
 
 
-def _older(root: Path, last: str) -> list[Examples]:
-    """The slices so far, to find test rows that they train on; none before the first run, which looks again."""
-    folder = root / EXAMPLES / last
-    return history(folder) if folder.exists() else []
+def _older(root: Path, params: Params) -> list[Examples]:
+    """The slices so far, to find test rows that they train on: as they were built, or as a run will build them."""
+    names = list(params.timeline)
+    built = list(takewhile(lambda name: (root / EXAMPLES / name).exists(), names))
+    older = history(root / EXAMPLES / built[-1]) if built else []
+    templates = _first_templates(root)
+    for examples in older:
+        templates = templates.extended_by(examples.templates)
+    for name in names[len(built) :]:
+        examples, _ = examples_of(name, read_raw(root / RAW / name), older, templates, params.dataset)
+        templates = templates.extended_by(examples.templates)
+        older.append(examples)
+    return older
+
+
+def _first_templates(root: Path) -> Templates:
+    path = root / RAW / RELATIONS
+    return read_templates(path) if path.exists() else Templates()
 
 
 def _copy(folder: Path, target: Path) -> None:

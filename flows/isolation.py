@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tasks.errors import BadInput, Busy, Corrupt, PerennialError
+from tasks.litter import is_litter
 
 CODE = "tasks"
 PR_SET_PDEATHSIG = 1  # prctl(2): the signal to get when the parent dies; else kill -9 leaves a second writer
@@ -84,7 +85,8 @@ def end_all() -> None:
 
 def code_of(root: Path) -> dict[Path, str]:
     """SHA-256 of every module of the steps."""
-    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in (root / CODE).rglob("*.py")}
+    modules = (path for path in (root / CODE).rglob("*.py") if path.is_file() and not is_litter(path.name))
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in modules}
 
 
 def edited(root: Path, known: dict[Path, str], deps: list[Path]) -> bool:

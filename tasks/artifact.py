@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import BadInput, Corrupt
+from tasks.litter import is_litter
 
 MANIFEST = "manifest.json"
 
@@ -111,7 +112,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def _sums(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
-    return {path.relative_to(folder).as_posix(): file_sum(path) for path in files}
+    names = {path: path.relative_to(folder) for path in files}
+    return {name.as_posix(): file_sum(path) for path, name in names.items() if not any(map(is_litter, name.parts))}
 
 
 def _flush(path: Path) -> None:

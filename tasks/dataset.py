@@ -4,10 +4,9 @@ from pathlib import Path
 
 from tasks import artifact
 from tasks.corpus.check import listing, problems_of
-from tasks.corpus.language import chat_rows, example_rows, fact_rows, new_facts, split_memories, text_rows
-from tasks.corpus.raw import read_raw
-from tasks.corpus.slices import MANNERS, Examples, history, templates_until, valid_facts
-from tasks.corpus.templates import Templates
+from tasks.corpus.examples import examples_of
+from tasks.corpus.raw import files_of, read_raw
+from tasks.corpus.slices import MANNERS, Examples, history, templates_until
 from tasks.errors import BadInput
 from tasks.params import Dataset, Kind
 
@@ -22,23 +21,12 @@ def dataset(settings: Dataset, raw: Path, previous: Path, out: Path, kind: Kind 
     read = read_raw(raw)
     if problems := problems_of(read, older, kind):
         raise BadInput(f"{raw} can't be used:\n{listing(problems)}")
-    own = read.templates or Templates()
-    templates = templates_until(previous).extended_by(own)
-    facts, restated = new_facts(out.name, read.facts, valid_facts(older))
-    fact_train, fact_test = fact_rows(facts, templates, settings.languages)
-    example_train, example_test = example_rows(out.name, read.examples)
-    text_train, text_test = text_rows(out.name, read.texts)
-    examples = Examples(
-        train=[*fact_train, *example_train, *chat_rows(out.name, read.chat, settings.chat_repeats), *text_train],
-        test=[*fact_test, *example_test, *text_test],
-        facts=facts,
-        memories=split_memories(read.memories),
-        templates=own,
-    )  # fmt: skip
+    templates = templates_until(previous)
+    examples, restated = examples_of(out.name, read, older, templates, settings)
     with artifact.writing(out) as folder:
         examples.save(folder, previous)
-        artifact.write_json(folder / "raw.json", {path.name: artifact.file_sum(path) for path in sorted(raw.iterdir())})
-        artifact.write_json(folder / MANNERS, templates.manners())
+        artifact.write_json(folder / "raw.json", {path.name: artifact.file_sum(path) for path in files_of(raw)})
+        artifact.write_json(folder / MANNERS, templates.extended_by(examples.templates).manners())
         artifact.write_json(folder / "counts.json", _counts(examples, restated))
 
 

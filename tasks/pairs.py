@@ -9,6 +9,7 @@ import pandas as pd
 from tasks import artifact
 from tasks.corpus.cartesian import COLUMNS, cartesian_pairs
 from tasks.corpus.slices import Examples, history, valid_facts
+from tasks.corpus.text import folded
 from tasks.params import Pairs
 
 SPLITS = ("train", "calibration", "test")
@@ -26,9 +27,9 @@ def pairs(settings: Pairs, seed: int, examples: Path, out: Path) -> None:
         seen = set()
         for each in slices:
             for row in each.memories:
-                line = (row["key"], row["value"], row["message"])
+                line = (folded(row["key"]), row["value"], row["message"])
                 if line not in seen:  # a line that two slices bring is the older one's
-                    lines[row["split"]].append((*line, each.name))
+                    lines[row["split"]].append((row["key"], row["value"], row["message"], each.name))
                     seen.add(line)
         for split in SPLITS:
             lines[split].sort()

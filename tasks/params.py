@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
+from tasks.corpus.text import entering_name, folded
 from tasks.errors import BadInput
 from tasks.method_params import AnyMethod
 from tasks.sections import Positive, Rate, Section, Share
@@ -16,6 +17,7 @@ MAX_BYTES = 256 * 1024
 SLICE_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 BASE = "base"
 RESERVED = {BASE, "naive", "topics"}
+Name = Annotated[str, AfterValidator(entering_name)]  # compared with what the data brings
 Kind = Literal["time", "domain"]  # whether a later slice is newer, or only another one
 
 
@@ -24,13 +26,13 @@ class Slice(Section):
 
 
 class Dataset(Section):
-    languages: tuple[str, ...]
+    languages: tuple[Annotated[str, AfterValidator(folded)], ...]
     chat_repeats: Positive
 
 
 class Pairs(Section):
     similarity: Literal["graded", "key_words"] = "graded"
-    synonyms: tuple[tuple[str, ...], ...]
+    synonyms: tuple[Annotated[tuple[Name, ...], Field(min_length=1)], ...]
     max_rows: Positive
 
 

@@ -8,7 +8,10 @@ from functools import lru_cache
 from itertools import accumulate, product
 from random import Random
 
+from tasks.corpus.text import folded
+
 COLUMNS = ("memory_0", "user_prompt_0", "memory_1", "user_prompt_1", "similarity_score")
+_folded = lru_cache(maxsize=4096)(folded)  # each key meets all others
 Synonyms = Sequence[Sequence[str]]
 Line = tuple[str, str, str]  # key, value, message
 Pair = tuple[str, str, str, str, float]
@@ -58,10 +61,14 @@ SIMILARITIES = {"key_words": key_words, "graded": graded}
 
 
 def key_similarity(one: str, other: str, synonyms: Synonyms, kind: str = "key_words") -> float:
-    """1.0 for the same key or synonyms, else how much the two have in common, by one of SIMILARITIES."""
-    if one == other or any(one in group and other in group for group in synonyms):
+    """1.0 for the same key or synonyms, else how much the two have in common, by one of SIMILARITIES.
+
+    Keys that differ in case, width or form are the same.
+    """
+    name, other_name = _folded(one), _folded(other)
+    if name == other_name or any({name, other_name} <= set(map(_folded, group)) for group in synonyms):
         return 1.0
-    return SIMILARITIES[kind](one, other)
+    return SIMILARITIES[kind](name, other_name)
 
 
 @lru_cache(maxsize=4096)
@@ -77,8 +84,8 @@ def memory_text(memory: Sequence[str]) -> str:
 
 def _groups(keys: list[str], synonyms: Synonyms) -> list[str]:
     """The name of each key's group: the first of its synonyms, or itself."""
-    first = {key: group[0] for group in reversed(synonyms) for key in group}
-    return [first.get(key, key) for key in keys]
+    first = {_folded(key): _folded(group[0]) for group in reversed(synonyms) for key in group}
+    return [first.get(key, key) for key in map(_folded, keys)]
 
 
 def _sample(groups: list[str], max_rows: int, seed: int) -> list[tuple[int, int]]:

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from tasks.corpus.raw import Numbered, Problem, Raw, read_raw
+from tasks.corpus.raw import Numbered, Problem, Raw, read_raw, unknown_files
 from tasks.corpus.slices import Examples
+from tasks.corpus.text import folded
 from tasks.params import Kind
 
 SHOWN = 20
@@ -12,7 +13,13 @@ SHOWN = 20
 
 def check_slice(folder: Path, older: Iterable[Examples] = (), kind: Kind = "time") -> list[Problem]:
     """Everything that is wrong with a raw slice, in the order of files and lines; empty if it may be added."""
-    return problems_of(read_raw(folder), list(older), kind)
+    return checked(folder, older, kind)[1]
+
+
+def checked(folder: Path, older: Iterable[Examples] = (), kind: Kind = "time") -> tuple[Raw, list[Problem]]:
+    """A raw slice as it was read, and everything that is wrong with it."""
+    raw = read_raw(folder)
+    return raw, [*unknown_files(folder), *problems_of(raw, list(older), kind)]
 
 
 def problems_of(raw: Raw, older: list[Examples], kind: Kind) -> list[Problem]:
@@ -25,13 +32,14 @@ def problems_of(raw: Raw, older: list[Examples], kind: Kind) -> list[Problem]:
         *_repeated("facts.csv", raw.facts, ("subject", "relation", "object")),
         *_contradicted("facts.csv", raw.facts, ("subject", "relation"), "object"),
         *(_overriding(raw.facts, older) if kind == "domain" else ()),
-        *_repeated("memories.txt", raw.memories, ("key", "value", "message")),
+        *_repeated("memories.txt", [(line, row | {"key": folded(row["key"])}) for line, row in raw.memories],
+                   ("key", "value", "message")),
         *_repeated("chat.jsonl", raw.chat, ("input", "output")),
         *_repeated("examples.jsonl", raw.examples, ("input", "target", "split")),
         *_contradicted("examples.jsonl", raw.examples, ("input", "split"), "target"),
-        *_leaked(raw.examples, older),
+        *_leaked(raw, older),
         *_repeated("texts.jsonl", raw.texts, ("text",)),
-    ]
+    ]  # fmt: skip
     return sorted(problems, key=lambda problem: (problem.file, problem.line))
 
 
@@ -82,14 +90,18 @@ def _overriding(rows: list[Numbered], older: list[Examples]) -> list[Problem]:
     return problems
 
 
-def _leaked(rows: list[Numbered], older: list[Examples]) -> list[Problem]:
-    trained = {row["input"]: f"line {line}" for line, row in rows if row["split"] == "train"}
-    tests = [(line, row["input"]) for line, row in rows if row["split"] == "test"]
+def _leaked(raw: Raw, older: list[Examples]) -> list[Problem]:
+    """Test rows that are trained on, here or in an older slice, and training rows that an older slice tests with."""
+    tests = [(line, row["input"]) for line, row in raw.examples if row["split"] == "test"]
+    training = [("examples.jsonl", line, row["input"]) for line, row in raw.examples if row["split"] == "train"]
+    training += [("chat.jsonl", line, row["input"]) for line, row in raw.chat]
+    trained = {text: f"{file}, line {line}" for file, line, text in training}
     if tests:
-        for examples in older:
-            trained |= {row["prompt"]: f"slice {examples.name}" for row in examples.train}
+        trained |= {row["prompt"]: f"slice {examples.name}" for examples in older for row in examples.train}
+    tested = {row["prompt"]: examples.name for examples in older for row in examples.test if row["fact"] is None}
     return [
-        Problem("examples.jsonl", line, f"a test row that is trained on in {trained[text]}. Remove one of them.")
-        for line, text in tests
-        if text in trained
-    ]
+        *(Problem("examples.jsonl", line, f"a test row that is trained on in {trained[text]}. Remove one of them.")
+          for line, text in tests if text in trained),
+        *(Problem(file, line, f"a training row that slice {tested[text]} tests with. Remove it.")
+          for file, line, text in training if text in tested),
+    ]  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator
 
+from tasks.corpus.text import entering
 from tasks.sections import Section
 
 QUESTION, SUBJECT = "{question}", "{subject}"
@@ -27,7 +28,7 @@ def _frames(frame: str) -> str:
     return frame
 
 
-Frame = Annotated[str, AfterValidator(_frames)]
+Frame = Annotated[str, AfterValidator(entering), AfterValidator(_frames)]
 
 
 class Frames(Section):
@@ -68,9 +69,7 @@ def varied(question: str, manner: Manner, random: Random) -> str:
     return other_marks(question, random) if random.random() < 0.3 else question
 
 
-def everyday(
-    template: str, wordings: tuple[str, ...], subject: str, frames: Frames, random: Random
-) -> tuple[str, str]:
+def everyday(template: str, wordings: tuple[str, ...], subject: str, frames: Frames, random: Random) -> tuple[str, str]:
     """One question of the test set: its kind, one of those that the language has, and the text.
 
     Args:

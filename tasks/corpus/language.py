@@ -7,7 +7,8 @@ from random import Random
 from tasks.corpus.everyday import Frames, everyday
 from tasks.corpus.raw import Numbered
 from tasks.corpus.slices import Row
-from tasks.corpus.templates import OBJECT, SUBJECT, Templates, Wording
+from tasks.corpus.templates import Templates, Wording, filled
+from tasks.corpus.text import folded, normal
 
 
 def new_facts(name: str, rows: list[Numbered], valid: dict[str, Row]) -> tuple[list[Row], int]:
@@ -36,29 +37,30 @@ def fact_rows(facts: list[Row], templates: Templates, languages: tuple[str, ...]
     test: list[Row] = []
     for fact in facts:
         for language, subject, obj, wording in _spoken(fact, templates, languages):
-            questions = [template.replace(SUBJECT, subject) for template in wording.questions]
-            statements = [template.replace(SUBJECT, subject).replace(OBJECT, obj) for template in wording.statements]
+            questions = [filled(template, subject) for template in wording.questions]
+            statements = [filled(template, subject, obj) for template in wording.statements]
             stale = _stale_object(fact, templates, language)
             train += [
                 *(_row(fact, language, "question", number, prompt, obj) for number, prompt in enumerate(questions)),
                 *(_row(fact, language, "statement", number, "", text) for number, text in enumerate(statements)),
             ]
             pick = int(hashlib.sha256(f"{fact['id']}-{language}".encode()).hexdigest(), 16)
-            paraphrase = wording.paraphrase.replace(SUBJECT, subject)
-            frames = templates.everyday.get(language, Frames())
-            kind, asked = _everyday(fact, language, subject, wording, frames)
+            paraphrase = filled(wording.paraphrase, subject)
+            kind, everyday_question = _everyday(fact, language, subject, wording, templates)
             test += [
                 _test(fact, language, "seen", questions[pick % len(questions)], obj, stale),
                 _test(fact, language, "paraphrase", paraphrase, obj, stale),
-                _test(fact, language, "everyday", asked, obj, None) | {"how": kind},
+                _test(fact, language, "everyday", everyday_question, obj, None) | {"how": kind},
                 _test(fact, language, "statement", "", statements[pick % len(statements)], None),
             ]
     return train, test
 
 
-def _everyday(fact: Row, language: str, subject: str, wording: Wording, frames: Frames) -> tuple[str, str]:
+def _everyday(fact: Row, language: str, subject: str, wording: Wording, templates: Templates) -> tuple[str, str]:
     random = Random(f"{fact['id']}/{language}/everyday")
-    return everyday(random.choice(wording.questions), wording.everyday, subject, frames, random)
+    frames = templates.everyday.get(language, Frames())
+    kind, question = everyday(random.choice(wording.questions), wording.everyday, subject, frames, random)
+    return kind, normal(question)
 
 
 def chat_rows(name: str, rows: list[Numbered], repeats: int) -> list[Row]:
@@ -109,14 +111,15 @@ def split_memories(rows: list[Numbered]) -> list[Row]:
     """Assign memory lines to train, calibration or test, by key and by line, never by pair.
 
     One key in eight is tested on whole and one in sixteen calibrates; of the other keys' lines one in five is tested
-    on and one in ten calibrates. The choice hangs on the text alone, so that a key or line has the same side in every
-    slice.
+    on and one in ten calibrates. The choice hangs on the text alone, so that a key, however it is written, or a line
+    has the same side in every slice.
     """
     return [{**row, "split": _split(row)} for _, row in rows]
 
 
 def _split(row: dict[str, str]) -> str:
-    key, line = _digest(row["key"]), _digest(row["key"] + row["message"])
+    name = folded(row["key"])
+    key, line = _digest(name), _digest(name + row["message"])
     if key % 8 == 0 or line % 5 == 0:
         return "test"
     return "calibration" if key % 16 == 4 or line % 10 == 3 else "train"

@@ -1,19 +1,30 @@
-"""Reads the files of a raw slice, line by line, and names every row that is not what it should be."""
+"""Reads the files of a raw slice, line by line, and names every row that is not what it should be.
 
+This is the door: what passes is in the normal form of tasks/corpus/text.py, and how many lines were not is counted.
+"""
+
+import codecs
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NoReturn
 
 from tasks.corpus.templates import Templates, read_templates
+from tasks.corpus.text import normal, one_line, unfit
 from tasks.errors import BadInput
+from tasks.litter import is_litter
 
 FILES = ("facts.csv", "memories.txt", "chat.jsonl", "examples.jsonl", "texts.jsonl")
 RELATIONS = "relations.yaml"
 MEMORY = re.compile(r"\[([^\[\]:]+): ([^\[\]]+)\] (.+)")
+ONE_LINE = ("facts.csv", "memories.txt")  # names, keys and values: several blanks are one
+BYTE_ORDER_MARK = "\ufeff"
+SHOWN = 60  # characters of a text in a sentence
 MAX_CHARACTERS = 20_000  # of one field: a slice is rows, not books
 
 
@@ -31,11 +42,12 @@ class Problem:
 
 Row = dict[str, str]
 Numbered = tuple[int, Row]
+Parsed = Iterator[tuple[int, Row | str | None]]  # line, and the row, or why it is none; None: a header once more
 
 
 @dataclass
 class Raw:
-    """A raw slice as it was read: rows with their line numbers."""
+    """A raw slice as it was read: rows with their line numbers, and how many lines of a file were changed for it."""
 
     facts: list[Numbered] = field(default_factory=list)
     memories: list[Numbered] = field(default_factory=list)
@@ -44,6 +56,7 @@ class Raw:
     texts: list[Numbered] = field(default_factory=list)
     templates: Templates | None = None
     problems: list[Problem] = field(default_factory=list)
+    normalised: dict[str, int] = field(default_factory=dict)
 
 
 def read_raw(folder: Path) -> Raw:
@@ -52,100 +65,140 @@ def read_raw(folder: Path) -> Raw:
     if not folder.is_dir():
         raw.problems.append(Problem(str(folder), 0, "there is no such folder."))
         return raw
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    for name in sorted(names - {*FILES, RELATIONS}):
-        raw.problems.append(Problem(name, 0, f"unknown file. A slice has {', '.join(FILES)}, {RELATIONS}."))
+    names = {path.name for path in files_of(folder)}
+    for name in (*FILES, RELATIONS):
+        if name not in names and os.path.lexists(folder / name):
+            raw.problems.append(Problem(name, 0, "is no file, but a folder or a link that leads to none."))
     if not names & set(FILES):
         raw.problems.append(Problem(str(folder), 0, f"no data: give at least one of {', '.join(FILES)}."))
     for name in FILES:
         if name in names:
-            rows = _rows(name, folder / name, raw.problems)
-            setattr(raw, name.split(".")[0], rows)
+            setattr(raw, name.split(".")[0], _rows(name, folder / name, raw))
     if RELATIONS in names:
         try:
             raw.templates = read_templates(folder / RELATIONS)
         except BadInput as error:
             raw.problems.append(Problem(RELATIONS, 0, str(error)))
+        else:
+            if changed := _lines(RELATIONS, folder / RELATIONS, raw.problems)[1]:
+                raw.normalised[RELATIONS] = len(changed)
     return raw
 
 
-def _rows(name: str, path: Path, problems: list[Problem]) -> list[Numbered]:
-    text = _text(name, path, problems)
+def files_of(folder: Path) -> list[Path]:
+    """The files of a slice's folder: those that the formats name, whatever else lies there."""
+    return [folder / name for name in (*FILES, RELATIONS) if (folder / name).is_file()]
+
+
+def unknown_files(folder: Path) -> list[Problem]:
+    """Files that nobody will read, such as a misspelt one; not what editors and desktops leave about."""
+    if not folder.is_dir():
+        return []
+    names = sorted(path.name for path in folder.iterdir() if not path.is_dir() and not is_litter(path.name))
+    known = {*FILES, RELATIONS}
+    reason = f"unknown file. A slice has {', '.join(FILES)}, {RELATIONS}: rename it, or take it out."
+    return [Problem(name, 0, reason) for name in names if name not in known]
+
+
+def _rows(name: str, path: Path, raw: Raw) -> list[Numbered]:
+    lines, changed = _lines(name, path, raw.problems)
+    form = one_line if name in ONE_LINE else normal
     rows: list[Numbered] = []
     count = 0
-    for line, row in _PARSERS[name](text):
+    for line, row in _PARSERS[name]("\n".join(lines)):
+        if row is None:
+            changed.add(line)
+            continue
         count += 1
-        reason = row if isinstance(row, str) else _unusable(row)
-        if reason:
-            problems.append(Problem(name, line, reason))
-        else:
-            assert isinstance(row, dict)
-            rows.append((line, {key: value.strip() for key, value in row.items()}))
+        clean = row if isinstance(row, str) else _usable(row, form)
+        if isinstance(clean, str):
+            raw.problems.append(Problem(name, line, clean))
+            continue
+        assert isinstance(row, dict)
+        rows.append((line, clean))
+        if any(clean[key] != value.strip() for key, value in row.items()):
+            changed.add(line)
     if not count:
-        problems.append(Problem(name, 0, "no rows. Leave the file out if there is nothing to say."))
+        raw.problems.append(Problem(name, 0, "no rows. Leave the file out if there is nothing to say."))
+    if changed:
+        raw.normalised[name] = len(changed)
     return rows
 
 
-def _text(name: str, path: Path, problems: list[Problem]) -> str:
-    content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")  # a byte-order mark from a spreadsheet
-    good = []
-    for number, line in enumerate(content.replace(b"\r\n", b"\n").split(b"\n"), start=1):
+def _lines(name: str, path: Path, problems: list[Problem]) -> tuple[list[str], set[int]]:
+    """The file's lines, and the numbers of those that were not in normal form.
+
+    What is not seen must not decide what a line is either: a byte-order mark before a bracket, an odd blank before a
+    quote. JSON is written by programs: of its lines only byte-order marks are taken out, its texts come later.
+    """
+    try:
+        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)  # a spreadsheet's
+    except OSError as error:
+        problems.append(Problem(name, 0, f"can't be read ({error.strerror})."))
+        return [], set()
+    lines, changed = [], set()
+    for number, line in enumerate(content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"), start=1):
         try:
-            good.append(line.decode("utf-8"))
+            text = line.decode("utf-8").strip(" \t")
         except UnicodeDecodeError as error:
             problems.append(Problem(name, number, f"byte {error.start + 1} is no UTF-8. Save the file as UTF-8."))
-            good.append("")
-    return "\n".join(good)
+            text = ""
+        lines.append(text.replace(BYTE_ORDER_MARK, "") if name.endswith(".jsonl") else normal(text).replace("\n", " "))
+        if lines[-1] != text:
+            changed.add(number)
+    return lines, changed
 
 
-def _unusable(row: Row) -> str | None:
+def _usable(row: Row, form: Callable[[str], str]) -> Row | str:
+    """The row in normal form, or why it can't be used."""
+    clean = {}
     for key, value in row.items():
-        if not value.strip():
-            return f"'{key}' is empty."
         if len(value) > MAX_CHARACTERS:
             return f"'{key}' is longer than {MAX_CHARACTERS} characters."
-        if any(ord(character) < 32 and character not in "\n\t" for character in value):
-            return f"'{key}' contains a control character."
-    return None
+        clean[key] = form(value)
+        if not clean[key]:
+            return f"'{key}' is empty."
+        if reason := unfit(clean[key]):
+            return f"'{key}' {reason}"
+    return clean
 
 
-def _facts(text: str) -> Iterator[tuple[int, Row | str]]:
+def _facts(text: str) -> Parsed:
     columns = ["subject", "relation", "object"]
-    reader = csv.reader(io.StringIO(text), strict=True)
+    # a blank before a quote is no part of the field; a tab is a blank
+    reader = csv.reader(io.StringIO(text.replace("\t", " ")), strict=True, skipinitialspace=True)
+    begin = 1
     try:
-        header = next(reader, [])
+        header = [value.strip() for value in next(reader, [])]
         if header != columns:
             yield 1, f"the header must be '{','.join(columns)}', not '{','.join(header)}'."
             return
+        begin = reader.line_num + 1
         for values in reader:
-            if not values:
-                continue
-            if len(values) != len(columns):
-                yield (
-                    reader.line_num,
-                    f"{len(values)} fields instead of {len(columns)}. Quote a field that has a comma.",
-                )
-                continue
-            yield reader.line_num, dict(zip(columns, values, strict=True))
+            if len(values) == len(columns):
+                row = dict(zip(columns, values, strict=True))
+                # of files that were joined the header stands there again
+                yield reader.line_num, None if [value.strip() for value in values] == columns else row
+            elif values:
+                reason = f"{len(values)} fields instead of {len(columns)}. Quote a field that has a comma."
+                yield reader.line_num, reason
+            begin = reader.line_num + 1
     except csv.Error as error:
-        yield reader.line_num, f"no CSV ({error})."
+        yield begin, f"no CSV ({error}). Put a field that has a quote in quotes, and write the quote twice."
 
 
-def _memories(text: str) -> Iterator[tuple[int, Row | str]]:
+def _memories(text: str) -> Parsed:
     for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
+        if not line:
             continue
-        match = MEMORY.fullmatch(line.strip())
-        yield (
-            number,
-            dict(zip(("key", "value", "message"), match.groups(), strict=True))
-            if match
-            else ("not of the form '[key: value] message'."),
-        )
+        match = MEMORY.fullmatch(line)
+        keys = ("key", "value", "message")
+        row = dict(zip(keys, match.groups(), strict=True)) if match else "not of the form '[key: value] message'."
+        yield number, row
 
 
-def _json_lines(required: tuple[str, ...]) -> Callable[[str], Iterator[tuple[int, Row | str]]]:
-    def parse(text: str) -> Iterator[tuple[int, Row | str]]:
+def _json_lines(required: tuple[str, ...]) -> Callable[[str], Parsed]:
+    def parse(text: str) -> Parsed:
         for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 yield number, _json_row(line, required)
@@ -155,8 +208,11 @@ def _json_lines(required: tuple[str, ...]) -> Callable[[str], Iterator[tuple[int
 
 def _json_row(line: str, required: tuple[str, ...]) -> Row | str:
     try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+        # a number is no text, however many digits it has: as an integer Python refuses more than 4,300
+        row = json.loads(line, object_pairs_hook=_once, parse_int=float, parse_constant=_no_number)
+    except RecursionError:
+        return "no JSON that can be read: it is nested too deeply."
+    except ValueError as error:
         return f"no JSON ({error})."
     if not isinstance(row, dict) or set(row) != set(required):
         return f"not an object with exactly the keys {', '.join(required)}."
@@ -164,11 +220,24 @@ def _json_row(line: str, required: tuple[str, ...]) -> Row | str:
         if not isinstance(value, str):
             return f"'{key}' is no text."
     if row.get("split", "train") not in ("train", "test"):
-        return f"'split' is '{row['split']}', not 'train' or 'test'."
+        return f"'split' is '{row['split'][:SHOWN]}', not 'train' or 'test'."
     return row
 
 
-_PARSERS: dict[str, Callable[[str], Iterator[tuple[int, Row | str]]]] = {
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key '{twice[:SHOWN]}' is given twice")
+    return row
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON's")
+
+
+_PARSERS: dict[str, Callable[[str], Parsed]] = {
     "facts.csv": _facts,
     "memories.txt": _memories,
     "chat.jsonl": _json_lines(("input", "output")),

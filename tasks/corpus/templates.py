@@ -1,12 +1,15 @@
 """Question and statement templates per relation and language: what turns a fact into language."""
 
+import re
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from tasks.corpus.everyday import Frames, Manner
+from tasks.corpus.text import entering, entering_name, folded, normal
 from tasks.errors import BadInput
 from tasks.params import Section, load_yaml
 
@@ -25,8 +28,29 @@ def _states(template: str) -> str:
     return template
 
 
-Question = Annotated[str, AfterValidator(_asks)]
-Statement = Annotated[str, AfterValidator(_states)]
+Name = Annotated[str, AfterValidator(entering_name)]
+Language = Annotated[str, AfterValidator(folded)]
+Question = Annotated[str, AfterValidator(entering), AfterValidator(_asks)]
+Statement = Annotated[str, AfterValidator(entering), AfterValidator(_states)]
+PLACES = re.compile("|".join(map(re.escape, (SUBJECT, OBJECT))))
+
+
+def filled(template: str, subject: str, obj: str = OBJECT) -> str:
+    """The template with its places filled in one pass: what stands in a name is never a place."""
+    return normal(PLACES.sub(lambda place: subject if place[0] == SUBJECT else obj, template))
+
+
+def _distinct(form: Callable[[str], str]) -> BeforeValidator:
+    """Refuses two keys of one form: one of them would be lost without a word."""
+
+    def check(keys: Any) -> Any:
+        forms = Counter(form(str(key)) for key in keys) if isinstance(keys, Mapping) else {}
+        for key, count in forms.items():
+            if count > 1:
+                raise ValueError(f"'{key}' is given twice, in forms that count as one")
+        return keys
+
+    return BeforeValidator(check)
 
 
 class Wording(Section):
@@ -39,13 +63,16 @@ class Wording(Section):
     statements: Annotated[tuple[Statement, ...], Field(min_length=4)]
 
 
+Wordings = Annotated[dict[Language, Wording], _distinct(folded)]
+
+
 class Templates(Section):
     """The contents of relations.yaml: wording by relation and language, what people say around a question,
     and names in other languages."""
 
-    names: dict[str, str] = {}
-    everyday: dict[str, Frames] = {}
-    relations: dict[str, dict[str, Wording]] = {}
+    names: Annotated[dict[Name, Name], _distinct(entering_name)] = {}
+    everyday: Annotated[dict[Language, Frames], _distinct(folded)] = {}
+    relations: Annotated[dict[Name, Wordings], _distinct(entering_name)] = {}
 
     def wording(self, relation: str, language: str) -> Wording | None:
         """The relation's own templates; in English plain ones serve a relation that has none."""
@@ -93,7 +120,7 @@ def read_templates(path: Path) -> Templates:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BadInput(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}.") from error
-    except (FileNotFoundError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} can't be read ({error}).") from error
 
 

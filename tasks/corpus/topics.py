@@ -11,16 +11,18 @@ from pathlib import Path
 from random import Random
 from typing import Annotated, NamedTuple
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
+from tasks.corpus.text import entering, folded
 from tasks.errors import BadInput
+from tasks.litter import is_litter
 from tasks.params import load_yaml
 from tasks.sections import Section
 
 DAY, MESSAGE = "{day}", "{message}"
 MAX_BYTES = 1024 * 1024  # of a file of topics
 HELD_OUT = 12  # one message in so many is never trained on
-Text = Annotated[str, StringConstraints(pattern=r"\S")]
+Text = Annotated[str, AfterValidator(entering), StringConstraints(min_length=1)]
 Texts = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
@@ -35,7 +37,7 @@ class Topic(Section):
 class Topics(Section):
     """A file of topics: what {day} stands for in keys and in messages, words that may stand for each other, frames."""
 
-    days: dict[str, Texts] = {}
+    days: dict[Text, Texts] = {}
     words: tuple[Texts, ...] = ()
     frames: tuple[Text, ...] = ()
     topics: Annotated[tuple[Topic, ...], Field(min_length=1)]
@@ -69,7 +71,7 @@ def read_topics(folder: Path) -> list[Topics]:
     Raises:
         BadInput: there is no file; or one is no YAML, or has a field that is missing, empty or unknown.
     """
-    paths = sorted(folder.glob("*.yaml"))
+    paths = sorted(path for path in folder.glob("*.yaml") if path.is_file() and not is_litter(path.name))
     if not paths:
         raise BadInput(f"{folder} has no .yaml file to learn words from. docs/formats.md shows the form.")
     return [_read(path) for path in paths]
@@ -138,9 +140,15 @@ def _digest(text: str) -> int:
 
 def key_groups(topics: Sequence[TopicLine], synonyms: Sequence[Sequence[str]]) -> Callable[[str], str]:
     """Tells the group of a key: its topic's, else its own; what synonyms join is one group, whole topics, too."""
-    groups = {line.key: line.group for line in topics}
+    groups = {folded(line.key): line.group for line in topics}
     for keys in synonyms:
-        name = groups.get(keys[0], keys[0])
-        joined = {groups.get(key, key) for key in keys}
-        groups |= {key: name for key, group in groups.items() if group in joined} | dict.fromkeys(keys, name)
-    return lambda key: groups.get(key, key)
+        names = [folded(key) for key in keys]
+        first = groups.get(names[0], names[0])
+        joined = {groups.get(name, name) for name in names}
+        groups |= {key: first for key, group in groups.items() if group in joined} | dict.fromkeys(names, first)
+
+    def group_of(key: str) -> str:
+        name = folded(key)
+        return groups.get(name, name)
+
+    return group_of

@@ -8,10 +8,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from tasks.corpus.text import ANSWER_MARKER, ANSWER_START
 from tasks.errors import BadInput
-
-ANSWER_START = "(답변)"
-ANSWER_MARKER = "(답변 종료)"
 
 
 def prompt_text(message: str) -> str:

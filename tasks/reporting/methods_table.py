@@ -71,8 +71,8 @@ COLUMNS = (
 # what a narrow terminal shows first
 FIRST = (
     "accuracy", "retained", "new", "tflops", "paraphrase_accuracy", "of_joint_accuracy", "of_joint_tflops", "updated",
-    "everyday_accuracy", "stale", "seconds", "stored_bytes", "forgetting", "peak_memory_mb", "perplexity", "forward_transfer",
-    "backward_transfer", "average_accuracy", "average_incremental_accuracy",
+    "everyday_accuracy", "stale", "seconds", "stored_bytes", "forgetting", "peak_memory_mb", "perplexity",
+    "forward_transfer", "backward_transfer", "average_accuracy", "average_incremental_accuracy",
 )  # fmt: skip
 
 

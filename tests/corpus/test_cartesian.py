@@ -41,7 +41,7 @@ def test_similarity_is_the_share_of_common_words_unless_keys_count_as_one(one, o
         ("plan", "plan", 1.0),
         ("좋아하는 아이돌", "좋아하는 가수", 1.0),
         ("plan", "plans", 0.25),  # 3 of 6 runs of three letters
-        ("Plan", "plan", 0.5),
+        ("Plan", "plan", 1.0),
         ("cat", "dog", 0.0),
         ("음", "으", 0.125),  # 1 of 4: <ㅇㅡ
     ],

@@ -51,7 +51,7 @@ def test_a_good_slice_has_no_problems(tmp_path):
         (
             "examples.jsonl",
             '{"input": "a", "target": "b", "split": "train"}\n{"input": "a", "target": "b", "split": "test"}',
-            "line 2: a test row that is trained on in line 1",
+            "line 2: a test row that is trained on in examples.jsonl, line 1",
         ),
         ("texts.jsonl", '{"text": "", "date": "2020"}', "'text' is empty"),
         ("fact.csv", "x", "unknown file"),

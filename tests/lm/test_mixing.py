@@ -1,10 +1,10 @@
 import pytest
 
 from tasks import artifact
+from tasks.corpus.everyday import Manner
 from tasks.lm.batches import encode
 from tasks.lm.methods.method import Share
 from tasks.lm.methods.samples import at_most, split_off
-from tasks.corpus.everyday import Manner
 from tasks.lm.mixing import AS_THEY_ARE, MOST_ROUNDS, SLACK, Variation, encoded, write_older
 
 
