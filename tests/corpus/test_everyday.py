@@ -23,9 +23,8 @@ def edits(one, other):
     table = [[max(i, j) if 0 in (i, j) else 0 for j in range(len(other) + 1)] for i in range(len(one) + 1)]
     for i in range(1, len(one) + 1):
         for j in range(1, len(other) + 1):
-            table[i][j] = min(
-                table[i - 1][j] + 1, table[i][j - 1] + 1, table[i - 1][j - 1] + (one[i - 1] != other[j - 1])
-            )
+            other_letter = table[i - 1][j - 1] + (one[i - 1] != other[j - 1])
+            table[i][j] = min(table[i - 1][j] + 1, table[i][j - 1] + 1, other_letter)
             if i > 1 and j > 1 and one[i - 1] == other[j - 2] and one[i - 2] == other[j - 1]:
                 table[i][j] = min(table[i][j], table[i - 2][j - 2] + 1)
     return table[-1][-1]

@@ -34,7 +34,8 @@ def scores(place, own=0.9, old=0.8):
     }
     return {
         "slice": name, "model": block, "stage1": block, "previous": ahead, "base": {**ahead, "accuracy": {name: 0.0}},
-        "rows": dict.fromkeys(seen, 10), "valid": valid, "everyday": {"typo": 0.5}, "stage1_valid": valid, "categories": categories,
+        "rows": dict.fromkeys(seen, 10), "valid": valid, "everyday": {"typo": 0.5}, "stage1_valid": valid,
+        "categories": categories,
         "stage1_categories": categories,
         "retriever": {"lines": 4, "top1": 0.5, "by_slice": {each: {"top1": 0.5} for each in seen}},
         "samples": [{"prompt": "Who <leads> 한국?", "expected": "A & B", "answer": "A & B"}],

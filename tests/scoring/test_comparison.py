@@ -49,7 +49,8 @@ def test_each_metric_is_what_the_scores_and_costs_say():
         [cost(50, 7e12, 500, 1), cost(3, 1e12, 100, 2), cost(5, 2e12, 80, 3)],
     )
     expected = {
-        "accuracy": 0.3, "paraphrase_accuracy": 0.05, "everyday_accuracy": 0.04, "new": (0.9 + 0.7) / 2, "updated": 0.4, "retained": 0.5,
+        "accuracy": 0.3, "paraphrase_accuracy": 0.05, "everyday_accuracy": 0.04,
+        "new": (0.9 + 0.7) / 2, "updated": 0.4, "retained": 0.5,
         "stale": 0.1, "average_accuracy": (0.4 + 0.6 + 0.9) / 3,
         "average_incremental_accuracy": (1.0 + 0.7 + (0.4 + 0.6 + 0.9) / 3) / 3,
         "forgetting": ((1.0 - 0.4) + (0.8 - 0.6)) / 2, "backward_transfer": ((0.4 - 1.0) + (0.6 - 0.8)) / 2,
