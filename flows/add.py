@@ -131,9 +131,9 @@ def _older(root: Path, params: Params) -> list[Examples]:
     for examples in older:
         templates = templates.extended_by(examples.templates)
     for name in names[len(built) :]:
-        examples, _ = examples_of(name, read_raw(root / RAW / name), older, templates, params.dataset)
-        templates = templates.extended_by(examples.templates)
-        older.append(examples)
+        raw = read_raw(root / RAW / name)
+        templates = templates.extended_by(raw.templates or Templates())
+        older.append(examples_of(name, raw, older, templates, params.dataset)[0])
     return older
 
 

@@ -7,6 +7,7 @@ from tasks.corpus.check import listing, problems_of
 from tasks.corpus.examples import examples_of
 from tasks.corpus.raw import files_of, read_raw
 from tasks.corpus.slices import MANNERS, Examples, history, templates_until
+from tasks.corpus.templates import Templates
 from tasks.errors import BadInput
 from tasks.params import Dataset, Kind
 
@@ -21,12 +22,12 @@ def dataset(settings: Dataset, raw: Path, previous: Path, out: Path, kind: Kind 
     read = read_raw(raw)
     if problems := problems_of(read, older, kind):
         raise BadInput(f"{raw} can't be used:\n{listing(problems)}")
-    templates = templates_until(previous)
+    templates = templates_until(previous).extended_by(read.templates or Templates())
     examples, restated = examples_of(out.name, read, older, templates, settings)
     with artifact.writing(out) as folder:
         examples.save(folder, previous)
         artifact.write_json(folder / "raw.json", {path.name: artifact.file_sum(path) for path in files_of(raw)})
-        artifact.write_json(folder / MANNERS, templates.extended_by(examples.templates).manners())
+        artifact.write_json(folder / MANNERS, templates.manners())
         artifact.write_json(folder / "counts.json", _counts(examples, restated))
 
 

@@ -16,12 +16,11 @@ def examples_of(
         name: the slice.
         raw: what it brings.
         older: the slices before it.
-        templates: all that are known before it.
+        templates: all that are known at it, its own included.
         settings: params.yaml's section `dataset`.
     """
-    own = raw.templates or Templates()
     facts, restated = new_facts(name, raw.facts, valid_facts(older))
-    fact_train, fact_test = fact_rows(facts, templates.extended_by(own), settings.languages)
+    fact_train, fact_test = fact_rows(facts, templates, settings.languages)
     example_train, example_test = example_rows(name, raw.examples)
     text_train, text_test = text_rows(name, raw.texts)
     examples = Examples(
@@ -30,6 +29,6 @@ def examples_of(
         test=[*fact_test, *example_test, *text_test],
         facts=facts,
         memories=split_memories(raw.memories),
-        templates=own,
+        templates=raw.templates or Templates(),
     )
     return examples, restated

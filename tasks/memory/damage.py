@@ -32,7 +32,7 @@ def verify(connection: sqlite3.Connection) -> Verified:
         if lost:
             named = ", ".join(map(str, lost[:NAMED])) + (", ..." if len(lost) > NAMED else "")
             problems.append(f"{len(lost)} of {table} can't be read or were changed: {named}.")
-    slots = Counter((row.user, row.key, row.expires) for row in memories if row.replaced is None)
+    slots = Counter((row.user, row.folded, row.expires) for row in memories if row.replaced is None)
     for (user, key, _), count in slots.items():
         if count > 1:
             problems.append(f"'{key}' of {user} has {count} valid values.")

@@ -9,6 +9,7 @@ clocks change, or when `now` comes with a plain offset that knows nothing of clo
 """
 
 import re
+import unicodedata
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
@@ -95,11 +96,11 @@ def earlier_names(key: str) -> list[str]:
         return [key]
     word = spoken.match[0].lower()
     words = {each: None for chain in DAYS + WEEKS if word in chain for each in chain[: chain.index(word)]}
-    return [key, *(_replaced(key, spoken.match, each) for each in words)]
+    return [key, *(_replaced(spoken.match, each) for each in words)]
 
 
 def _spoken(key: str) -> Spoken | None:
-    match = SPOKEN.search(key)
+    match = SPOKEN.search(key) or SPOKEN.search(unicodedata.normalize("NFKC", key))  # a day in wide letters is one, too
     if not match:
         return None
     word = match[0].lower()
@@ -115,9 +116,9 @@ def _begin(day: date, unit: timedelta) -> date:
 
 
 def _renamed(key: str, spoken: Spoken, left: int) -> str:
-    return key if left == spoken.ahead else _replaced(key, spoken.match, spoken.chain[-1 - left])
+    return key if left == spoken.ahead else _replaced(spoken.match, spoken.chain[-1 - left])
 
 
-def _replaced(key: str, match: re.Match[str], word: str) -> str:
-    capital = match[0][0].isupper()
+def _replaced(match: re.Match[str], word: str) -> str:
+    key, capital = match.string, match[0][0].isupper()
     return key[: match.start()] + (word[0].upper() + word[1:] if capital else word) + key[match.end() :]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from tasks.corpus.cartesian import memory_text
+from tasks.corpus.text import folded, one_line
 from tasks.errors import Corrupt
 from tasks.memory.days import expiry
 from tasks.memory.faults import VERIFY, explained, file_of
@@ -22,6 +23,7 @@ class Row(NamedTuple):
     id: int
     user: str
     key: str  # as it was said
+    folded: str  # the key in the form in which keys are compared
     value: str
     text: str
     created: str
@@ -50,10 +52,12 @@ MEMORY_COLUMNS, CHUNK_COLUMNS = ", ".join(Row._fields), ", ".join(Passage._field
 
 
 def new_row(user: str, key: str, value: str, said: datetime, source: str = "chat") -> Row:
-    """A valid memory as it is written: `said` is in the user's time zone."""
-    expires = expiry(key, said)
+    """A valid memory as it is written, in normal form: `said` is in the user's time zone."""
+    key, value = one_line(key), one_line(value)
+    over = expiry(key, said)
+    expires = stamp(over) if over else None
     text = memory_text((key, value))
-    return Row(0, user, key, value, text, stamp(said), stamp(expires) if expires else None, source, 0, None, None, None)
+    return Row(0, user, key, folded(key), value, text, stamp(said), expires, source, 0, None, None, None)
 
 
 def stamp(moment: datetime) -> str:

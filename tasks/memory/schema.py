@@ -5,36 +5,41 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from tasks.errors import BadInput, Busy
+from tasks.corpus.text import folded
+from tasks.errors import BadInput, Busy, Corrupt
 from tasks.memory.faults import explained, file_of
-from tasks.memory.rows import insert_memory, new_row
+from tasks.memory.rows import Row, change, content_sum, insert_memory, memory_rows, new_row
 from tasks.params import SLICE_NAME
 
-SCHEMA = 2
+SCHEMA = 3
 WAIT_SECONDS = 10.0  # for another process's write
 MEMORIES_PER_USER = 10_000
 OWNER_ONLY = 0o600
 
-# A row without `replaced` is valid. The index `valid` lets a key have one valid value per user, whatever a caller does;
-# a key that speaks of a day has one per day: today's "내일 일정" and yesterday's, which is now called "오늘 일정".
+# A row without `replaced` is valid. The index `valid` lets a key have one valid value per user, whatever a caller does,
+# and however the key is written: `folded` is the same for all its cases, widths and forms. A key that speaks of a day
+# has one per day: today's "내일 일정" and yesterday's, which is now called "오늘 일정".
 # An id is never given twice, so that what is kept elsewhere under an id can't become another memory's.
 TABLES = """
 CREATE TABLE memories (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
-  user TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, text TEXT NOT NULL,
+  user TEXT NOT NULL, key TEXT NOT NULL, folded TEXT NOT NULL, value TEXT NOT NULL, text TEXT NOT NULL,
   created TEXT NOT NULL, expires TEXT, source TEXT NOT NULL,
   encoder TEXT, used TEXT, pinned INTEGER NOT NULL, replaced TEXT, sum TEXT NOT NULL
 );
-CREATE UNIQUE INDEX valid ON memories (user, key, ifnull(expires, '')) WHERE replaced IS NULL;
 CREATE INDEX memories_by_user ON memories (user, replaced);
-CREATE INDEX memories_by_key ON memories (user, key);
 CREATE TABLE chunks (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   user TEXT NOT NULL, source TEXT NOT NULL, digest TEXT NOT NULL, place INTEGER NOT NULL,
   heading TEXT NOT NULL, text TEXT NOT NULL, created TEXT NOT NULL, sum TEXT NOT NULL
 );
 CREATE UNIQUE INDEX chunks_by_user ON chunks (user, source, place);
+"""
+BY_KEY = """
+CREATE UNIQUE INDEX valid ON memories (user, folded, ifnull(expires, '')) WHERE replaced IS NULL;
+CREATE INDEX memories_by_key ON memories (user, folded);
 """
 
 
@@ -140,16 +145,76 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
-    """Make the tables; fill them from those of schema 1 (id, user, key, value, created, replaced)."""
+    """Make the tables, or make them of an older schema's."""
     if version == 1:
         connection.execute("ALTER TABLE memories RENAME TO memories_1")
+    if version:
         connection.execute("DROP INDEX valid")
-    for statement in TABLES.split(";"):
-        connection.execute(statement)
+    if version == 2:
+        _fold_keys(connection)
+    else:
+        _execute(connection, TABLES)
     if version == 1:
-        for user, key, value, created, replaced in connection.execute(
-            "SELECT user, key, value, created, replaced FROM memories_1 ORDER BY id"
-        ):
-            said = datetime.fromisoformat(created).astimezone()  # schema 1 kept no zone: this machine's
-            insert_memory(connection, new_row(user, key, value, said)._replace(created=created, replaced=replaced))
-        connection.execute("DROP TABLE memories_1")
+        _take_over(connection)
+    if version:
+        _leave_one_valid(connection)
+    _execute(connection, BY_KEY)
+
+
+def _execute(connection: sqlite3.Connection, statements: str) -> None:
+    for statement in statements.split(";"):
+        connection.execute(statement)
+
+
+def _take_over(connection: sqlite3.Connection) -> None:
+    """Fill the tables from those of schema 1 (id, user, key, value, created, replaced)."""
+    for user, key, value, created, replaced in connection.execute(
+        "SELECT user, key, value, created, replaced FROM memories_1 ORDER BY id"
+    ):
+        said = datetime.fromisoformat(created).astimezone()  # schema 1 kept no zone: this machine's
+        insert_memory(connection, new_row(user, key, value, said)._replace(created=created, replaced=replaced))
+    connection.execute("DROP TABLE memories_1")
+
+
+def _fold_keys(connection: sqlite3.Connection) -> None:
+    """Add to schema 2 the form in which keys are compared. A damaged row stays one, and is found by `verify`."""
+    connection.execute("DROP INDEX memories_by_key")
+    connection.execute("ALTER TABLE memories ADD COLUMN folded TEXT NOT NULL DEFAULT ''")
+    columns = [name for name in Row._fields if name not in ("id", "folded")]
+    # bytes: a text that is no UTF-8 any more is damage, too, and must not keep the others from their place
+    connection.text_factory = bytes
+    rows = connection.execute(f"SELECT id, sum, {', '.join(columns)} FROM memories").fetchall()
+    connection.text_factory = str
+    for number, total, *content in rows:
+        texts = [each.decode(errors="replace") if isinstance(each, bytes) else each for each in content]
+        row = Row(id=number, folded="", **dict(zip(columns, texts, strict=True)))
+        form = folded(row.key)
+        if content_sum(texts) == total.decode(errors="replace"):
+            change(connection, row, folded=form)
+        else:
+            connection.execute("UPDATE memories SET folded = ? WHERE id = ?", (form, number))
+
+
+def _leave_one_valid(connection: sqlite3.Connection) -> None:
+    """Of keys that count as one only the value that was said last stays valid; it has their pin."""
+    valid = (
+        "SELECT id, user, folded, expires, created, pinned FROM memories WHERE replaced IS NULL ORDER BY created, id"
+    )
+    slots: dict[tuple[str, str, str | None], list[tuple[int, str, int]]] = {}
+    for number, user, form, expires, created, pinned in connection.execute(valid).fetchall():
+        slots.setdefault((user, form, expires), []).append((number, created, pinned))
+    for slot in slots.values():
+        *older, (newest, since, _) = slot
+        for number, _, _ in older:
+            _mend(connection, number, replaced=since)
+        if older:
+            _mend(connection, newest, pinned=max(pinned for _, _, pinned in slot))
+
+
+def _mend(connection: sqlite3.Connection, number: int, **changes: Any) -> None:
+    """Change a row; a damaged one stays damaged."""
+    try:
+        change(connection, *memory_rows(connection, "id = ?", (number,)), **changes)
+    except Corrupt:
+        columns = ", ".join(f"{name} = ?" for name in changes)
+        connection.execute(f"UPDATE memories SET {columns} WHERE id = ?", (*changes.values(), number))

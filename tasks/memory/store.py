@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from tasks.corpus.cartesian import memory_text
+from tasks.corpus.text import folded, one_line
 from tasks.errors import BadInput
 from tasks.memory.chunks import Chunk, chunks_of, forget_source, learn
 from tasks.memory.days import earlier_names, key_now
@@ -75,7 +76,7 @@ def remember(
     row = new_row(checked_user(user), key, value, now, source)
     with writing(connection):
         current = current_rows(connection, user, key, now)
-        if current and current[-1].value == value:
+        if current and current[-1].value == row.value:
             return False
         make_room(connection, user, now, wanted=0 if current else 1)
         for older in current:
@@ -97,9 +98,12 @@ def memories_of(connection: sqlite3.Connection, user: str, now: datetime | None 
     memories: dict[str, Memory] = {}
     for row in valid_rows(connection, checked_user(user)):
         key = _key_now(row, now)
+        if key is None:
+            continue
+        name = folded(key)
         # a journey or an import can bring two days under one name: what was said later wins
-        if key is not None and (key not in memories or memories[key].created <= row.created):
-            memories[key] = _memory(row, key)
+        if name not in memories or memories[name].created <= row.created:
+            memories[name] = _memory(row, key)
     return list(memories.values())
 
 
@@ -168,7 +172,7 @@ def embedded(connection: sqlite3.Connection, user: str, ids: Sequence[int], enco
 def current_rows(connection: sqlite3.Connection, user: str, key: str, now: datetime) -> list[Row]:
     """The valid memories that are called so now, the newest last: one, but for a user who has changed time zones."""
     called = _rows_called(connection, user, key)
-    return [row for row in called if row.replaced is None and _key_now(row, now) == key]
+    return [row for row in called if row.replaced is None and _is_called(row, key, now)]
 
 
 def make_room(connection: sqlite3.Connection, user: str, now: datetime, wanted: int) -> None:
@@ -218,13 +222,19 @@ def _note(connection: sqlite3.Connection, user: str, ids: Sequence[int], **chang
 
 
 def _rows_called(connection: sqlite3.Connection, user: str, key: str) -> list[Row]:
-    names = earlier_names(key)
-    condition = f"user = ? AND key IN ({', '.join('?' * len(names))}) ORDER BY id"
+    names = list(map(folded, earlier_names(one_line(key))))
+    condition = f"user = ? AND folded IN ({', '.join('?' * len(names))}) ORDER BY id"
     return list(memory_rows(connection, condition, (checked_user(user), *names)))
 
 
 def _belongs(row: Row, key: str, now: datetime) -> bool:
-    return row.replaced is not None or _key_now(row, now) in (None, key)
+    return row.replaced is not None or _key_now(row, now) is None or _is_called(row, key, now)
+
+
+def _is_called(row: Row, key: str, now: datetime) -> bool:
+    """Whether the memory has this key now, however the two are written."""
+    name = _key_now(row, now)
+    return name is not None and folded(name) == folded(key)
 
 
 def _key_now(row: Row, now: datetime) -> str | None:

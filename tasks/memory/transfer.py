@@ -32,7 +32,7 @@ from tasks.memory.turn import MAX_KEY, MAX_VALUE, split_answer
 
 FORMAT, VERSION = "perennial memories", 1
 NOT_A_MEMORY = f"not of the form '[key: value]', key up to {MAX_KEY} characters, value up to {MAX_VALUE}."
-LEFT_OUT = {"id", "user", "text"}  # of a memory: SQLite's, the header's, made of key and value
+LEFT_OUT = {"id", "user", "folded", "text"}  # of a memory: SQLite's, the header's, made of key and value
 
 
 AnyLine = TypeVar("AnyLine")
@@ -182,15 +182,15 @@ def _listed_rows(content: bytes, user: str, path: Path, said: datetime) -> tuple
 
 
 def _add_memories(connection: sqlite3.Connection, user: str, rows: list[Row]) -> int:
-    known = {(row.key, row.value, row.created) for row in memory_rows(connection, "user = ?", (user,))}
-    fresh = [row for row in rows if (row.key, row.value, row.created) not in known]
+    known = {(row.folded, row.value, row.created) for row in memory_rows(connection, "user = ?", (user,))}
+    fresh = [row for row in rows if (row.folded, row.value, row.created) not in known]
     return sum(_add_memory(connection, row) for row in fresh)
 
 
 def _add_memory(connection: sqlite3.Connection, row: Row) -> bool:
     """Write a row; of two valid values of a key the one that was said later stays valid."""
-    condition = "user = ? AND key = ? AND expires IS ? AND replaced IS NULL"
-    valid = next(memory_rows(connection, condition, (row.user, row.key, row.expires)), None)
+    condition = "user = ? AND folded = ? AND expires IS ? AND replaced IS NULL"
+    valid = next(memory_rows(connection, condition, (row.user, row.folded, row.expires)), None)
     if valid and row.replaced is None:
         if valid.value == row.value:
             return False

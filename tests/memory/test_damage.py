@@ -88,7 +88,7 @@ def test_two_valid_values_of_a_key_are_noticed(tmp_path):
     with opened(tmp_path / "m.db") as connection:
         remember(connection, "ann", "k", "v")
         connection.execute("DROP INDEX valid")
-        columns = "user, key, value, text, created, expires, source, encoder, used, pinned, replaced, sum"
+        columns = "user, key, folded, value, text, created, expires, source, encoder, used, pinned, replaced, sum"
         connection.execute(f"INSERT INTO memories ({columns}) SELECT {columns} FROM memories")
         assert verify(connection).problems == ["'k' of ann has 2 valid values."]
 
