@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,12 @@ topics:
   messages: ["What is my cat called?", "Who sleeps on my sofa?", "Who wants to be fed?", "Whose collar is it?"]
 """
 PRETRAIN = Pretrain(
-    slice="one", model="small", layers=1, width=16, heads=2, positions=96, vocabulary=350, steps=2, batch_tokens=128,
+    slice="one", model="small", layers=2, width=16, heads=2, positions=96, vocabulary=350, steps=2, batch_tokens=128,
     learning_rate=1e-3, warmup=0.1,
 )  # fmt: skip
 STAGE1 = Stage1Settings(steps=3, batch_tokens=128, learning_rate=1e-3, warmup=0.1, checkpoint_every=99)
 STAGE2 = Stage2Settings(epochs=1, batch_positions=64, learning_rate=1e-3)
-EVALUATE = Evaluate(batch_tokens=1024, samples=2, rows=60, retrieval=4)
+EVALUATE = Evaluate(batch_tokens=1024, samples=1, rows=40, retrieval=4)
 GATE = Gate(new_floor=0.0, retained_margin=1.0)  # whatever a model of three steps knows
 FLOOR = Floor(new=0.0, retained=0.0, valid=0.0)
 
@@ -96,25 +97,40 @@ class Timeline:
         encoder(sizes, SEED, topics, self.root / "base/encoder", _quiet)
 
     def bring(self, name: str, files: dict[str, str], before: str) -> dict[str, Any]:
-        """One slice through the steps that make its model; its scores."""
-        raw, built, here = self.root / "raw" / name, self.root / "examples" / name, self.root / name
+        """One slice through every step but the report; its scores."""
+        self.bring_examples(name, files, before)
+        self.bring_retriever(name)
+        self.bring_model(name, before)
+        return self.bring_scores(name, before)
+
+    def bring_examples(self, name: str, files: dict[str, str], before: str) -> None:
+        raw = self.root / "raw" / name
         raw.mkdir(parents=True)
         for file, content in files.items():
             (raw / file).write_text(content)
-        dataset(Dataset(languages=("en",), chat_repeats=1), raw, self.root / "examples" / before, built, self.kind)
-        self.bring_retriever(name)
-        base, previous, scratch = self.root / "base/lm", self.root / before / "lm", self.root / "scratch" / name
-        if before == "base":
-            pretrain(self.pretrain, SEED, built, base, scratch / "pretrain", _quiet)
-        trained = (self.methods, self.keep, SEED, built, previous, here / "stage1", scratch / "stage1", _quiet)
-        stage1(self.stage1, *trained)
-        stage2(self.stage2, SEED, built, here / "stage1", here / "lm", _quiet)
-        scores = self.root / "evaluation" / name
-        evaluate(self.evaluate, built, here / "lm", scores, here / "stage1", previous, base, here / "retriever")
+        settings, out = Dataset(languages=("en",), chat_repeats=1), self.root / "examples" / name
+        dataset(settings, raw, self.root / "examples" / before, out, self.kind)
+
+    def bring_model(self, name: str, before: str) -> Path:
+        """The slice's model; before the oldest, the base."""
+        built, here, scratch = self.root / "examples" / name, self.root / name, self.root / "scratch" / name
+        previous = self.root / before / "lm"
+        if before == "base" and not previous.exists():
+            pretrain(self.pretrain, SEED, built, previous, scratch, _quiet)
+        out = here / "stage1"
+        stage1(self.stage1, self.methods, self.keep, SEED, built, previous, out, scratch, _quiet)
+        stage2(self.stage2, SEED, built, out, here / "lm", _quiet)
+        return here / "lm"
+
+    def bring_scores(self, name: str, before: str) -> dict[str, Any]:
+        """The scores of the slice's model; after the oldest, of the naive reference as well."""
+        built, here, out = self.root / "examples" / name, self.root / name, self.root / "evaluation"
+        previous, base = self.root / before / "lm", self.root / "base/lm"
+        evaluate(self.evaluate, built, here / "lm", out / name, here / "stage1", previous, base, here / "retriever")
         if before != "base":
             start = self.root / before / ("naive" if (self.root / before / "naive").exists() else "lm")
-            naive(self.stage1, SEED, built, start, here / "naive", scratch / "naive", _quiet)
-            evaluate(self.evaluate, built, here / "naive", self.root / "evaluation/naive" / name)
+            naive(self.stage1, SEED, built, start, here / "naive", self.root / "scratch" / name, _quiet)
+            evaluate(self.evaluate, built, here / "naive", out / "naive" / name)
         return self.scores(name)
 
     def bring_retriever(self, name: str, ranker: str = "sbert") -> dict[str, Any]:
@@ -127,15 +143,20 @@ class Timeline:
         assert list(pd.read_csv(artifact.verified(out) / "scatter.csv").columns) == ["predicted", "true"]
         return dict(artifact.read_json(out / "metrics.json"))
 
-    def end(self) -> list[Verdict]:
-        """The report, the table, the curves and the floor; what the gate says of each slice."""
-        out = self.root / "timeline.json"
-        report(self.root / "evaluation", self.root / "cost", self.root / "plots", self.root / "page", out, self.kind)
-        print_summary(Console(file=io.StringIO(), width=80), out)
-        all_scores = [self.scores(name) for name in artifact.read_json(out)["slices"]]
-        series_of(all_scores, self.kind)
+    def report(self) -> str:
+        """The page and, after it, what the terminal shows."""
+        out, page = self.root / "timeline.json", self.root / "page"
+        report(self.root / "evaluation", self.root / "cost", self.root / "plots", page, out, self.kind)
+        terminal = io.StringIO()
+        print_summary(Console(file=terminal, width=80), out)
+        return page.read_text() + terminal.getvalue()
+
+    def verdicts(self, slices: Sequence[str]) -> list[Verdict]:
+        """What the gate says of each slice; the curves can be drawn, and no floor is broken."""
+        every = [self.scores(name) for name in slices]
+        series_of(every, self.kind)
         champion, verdicts = None, []
-        for scores in all_scores:
+        for scores in every:
             assert below(FLOOR, scores) is None
             verdicts.append(decide(GATE, scores, champion))
             champion = scores if verdicts[-1].accepted else champion
