@@ -51,6 +51,7 @@ def evaluate(
         "slice": examples.name,
         "model": known.scores(),
         "rows": known.rows(),
+        "train_rows": len(slices[-1].train),
         "valid": valid_accuracy(known),
         "everyday": everyday_by_kind(known),
         "categories": categories(known, slices[-1]),

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from tasks import artifact
-from tasks.corpus.slices import is_oldest, load_examples, load_manners
+from tasks.corpus.slices import Row, is_oldest, load_examples, load_manners
 from tasks.lm.batches import Mixture, batches_of, encode
 from tasks.lm.causal import limit_of, load, save
 from tasks.lm.methods import build_methods
 from tasks.lm.methods.method import Share
 from tasks.lm.methods.samples import at_most, split_off
-from tasks.lm.mixing import OLDER, Variation, encoded, older_rows, save_pool, write_older
+from tasks.lm.mixing import LOG, METHOD, OLDER, Variation, encoded, hand_on, older_rows, save_pool, write_older
 from tasks.lm.training import EarlyStop, Schedule, train
 from tasks.params import Keep, Methods, Stage1
 from tasks.steps import Log
@@ -28,7 +28,10 @@ def stage1(
     scratch: Path,
     log: Log,
 ) -> None:
-    """Train the model in `previous` on the slice in `examples`, by the given methods, into `out`."""
+    """Train the model in `previous` on the slice in `examples`, by the given methods, into `out`.
+
+    With no rows of its own, and none that the methods rehearse, the slice hands on the model in `previous`.
+    """
     model, tokenizer = load(previous)
     fresh, older = load_examples(examples).train, older_rows(keep, examples, previous)
     chosen = build_methods(methods, seed, settings.steps)
@@ -37,13 +40,17 @@ def stage1(
     shares = [Share(fresh, 1.0)]
     for method in chosen:
         shares = method.examples(shares, older)
+    if not any(share.rows for share in shares):
+        _hand_on(methods, keep, seed, older, previous, out)
+        return
     stop = None
     if settings.patience:
         shares, held = split_off(shares, settings.held_out, seed)
         rows = at_most([row for each in held for row in each.rows], HELD_OUT_ROWS, seed)
         sequences = encode(rows, tokenizer, limit_of(model))
         held_out = [batch for _, batch in batches_of(sequences, settings.batch_tokens, model.device)]
-        stop = EarlyStop(held_out, settings.look_every, settings.patience)
+        if held_out:  # of very few rows none is held out, and all steps are trained
+            stop = EarlyStop(held_out, settings.look_every, settings.patience)
     vary = Variation(settings.everyday, load_manners(examples), f"{seed} {examples.name}")
     parts = encoded(shares, tokenizer, limit_of(model), settings.steps * settings.batch_tokens, seed, vary)
     data = Mixture(parts, settings.batch_tokens, settings.steps, seed, model.device)
@@ -51,9 +58,18 @@ def stage1(
     history = train(model, data, schedule, methods=chosen, stop=stop, scratch=scratch, log=log, seed=seed)
     with artifact.writing(out) as folder:
         for method in reversed(chosen):
-            model = method.end(model, data, folder / "method")
+            model = method.end(model, data, folder / METHOD)
         if keep.rows == "capped":
-            save_pool(keep, fresh, older, previous, folder / "method", seed)
+            save_pool(keep, fresh, older, previous, folder / METHOD, seed)
         save(model, tokenizer, folder)
-        artifact.write_rows(folder / "log.jsonl", history)
+        artifact.write_rows(folder / LOG, history)
         write_older(folder / OLDER, shares, older, len(fresh), seed, is_oldest(examples))
+
+
+def _hand_on(methods: Methods, keep: Keep, seed: int, older: list[Row], previous: Path, out: Path) -> None:
+    """Leave the model as it was, and what its methods keep; the pool loses what the slice overrides."""
+    with artifact.writing(out) as folder:
+        hand_on(previous, folder, method=bool(methods))
+        if keep.rows == "capped":
+            save_pool(keep, [], older, previous, folder / METHOD, seed)
+        write_older(folder / OLDER, [], [], 0, seed, oldest=False)

@@ -9,7 +9,7 @@ from tasks.lm.batches import encode
 from tasks.lm.causal import limit_of, load, save, untie
 from tasks.lm.head import features, refit_head, rows_for_the_head
 from tasks.lm.methods.samples import at_most
-from tasks.lm.mixing import OLDER, Variation
+from tasks.lm.mixing import LOG, METHOD, OLDER, Variation, hand_on
 from tasks.params import Stage2
 from tasks.steps import Log
 
@@ -17,21 +17,23 @@ from tasks.steps import Log
 def stage2(settings: Stage2, seed: int, examples: Path, stage1: Path, out: Path, log: Log) -> None:
     """Refit the head of the model in `stage1`; what its methods keep for the next slice is handed on.
 
-    A slice that has older ones before it and no row of theirs leaves the head as it is: refitted on the newest rows
-    alone, it would forget what stage 1 has kept.
+    The model is handed on as it is without epochs, without rows to refit its head on, and where the slice has older
+    ones before it but no row of theirs: refitted on the newest rows alone, the head would forget what stage 1 kept.
     """
+    older = artifact.read_json(artifact.verified(stage1) / OLDER)
+    rows = rows_for_the_head(settings.rows, load_examples(examples).train, older["rows"], older["share"], seed)
+    if not (settings.epochs and rows and (older["rows"] or older["oldest"])):
+        with artifact.writing(out) as folder:
+            hand_on(stage1, folder, method=True)
+        return
     model, tokenizer = load(stage1)
-    history: list[dict[str, float]] = []
-    older = artifact.read_json(stage1 / OLDER)
-    if settings.epochs and (older["rows"] or older["oldest"]):
-        untie(model)
-        rows = rows_for_the_head(settings.rows, load_examples(examples).train, older["rows"], older["share"], seed)
-        vary = Variation(settings.everyday, load_manners(examples), f"{seed} {examples.name} stage2")
-        sequences = encode(vary(at_most(rows, settings.max_rows, seed), 0), tokenizer, limit_of(model))
-        hidden, labels = features(model, sequences)
-        history = refit_head(model, hidden, labels, settings, seed, log)
+    untie(model)
+    vary = Variation(settings.everyday, load_manners(examples), f"{seed} {examples.name} stage2")
+    sequences = encode(vary(at_most(rows, settings.max_rows, seed), 0), tokenizer, limit_of(model))
+    hidden, labels = features(model, sequences)
+    history = refit_head(model, hidden, labels, settings, seed, log)
     with artifact.writing(out) as folder:
         save(model, tokenizer, folder)
-        artifact.write_rows(folder / "log.jsonl", history)
-        if (stage1 / "method").exists():
-            shutil.copytree(stage1 / "method", folder / "method")
+        artifact.write_rows(folder / LOG, history)
+        if (stage1 / METHOD).exists():
+            shutil.copytree(stage1 / METHOD, folder / METHOD)

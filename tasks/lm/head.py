@@ -17,7 +17,7 @@ FEATURE_TOKENS = 8192  # per forward pass
 
 
 def rows_for_the_head(which: str, fresh: list[Row], older: list[Row], share: float, seed: int) -> list[Row]:
-    """What stage 2 sees.
+    """What stage 2 sees; nothing, where the slice has no rows of its own and stage 1 replayed none.
 
     Args:
         which: `same`: as stage 1 saw them, the slice's own rows and the older ones in the proportion `share`;
@@ -27,10 +27,10 @@ def rows_for_the_head(which: str, fresh: list[Row], older: list[Row], share: flo
         share: of the batches of stage 1 that older rows had.
         seed: of the choice among older rows.
     """
+    if not fresh:  # a slice of memories alone: what stage 1 saw is what it replayed
+        return [] if which == "fresh" else older
     if which == "older" and older:
         return at_most(older, len(fresh), seed)
-    if which == "same" and not fresh:  # a slice of memories alone: what stage 1 saw is what it replayed
-        return older
     if which == "same":
         return [*fresh, *at_most(older, round(len(fresh) * share / (1 - share)), seed)]
     if which == "balanced":

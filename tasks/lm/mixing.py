@@ -1,5 +1,6 @@
 """What a slice is trained on: its own rows, and of older slices what may still be used and is still true."""
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -15,6 +16,7 @@ from tasks.lm.methods.samples import at_most
 from tasks.lm.pool import pooled
 from tasks.params import Keep
 
+METHOD, LOG = "method", "log.jsonl"
 POOL = "pool.jsonl"
 SEEN = "pool.json"
 OLDER = "older.json"  # what stage 1 leaves to stage 2
@@ -67,14 +69,14 @@ def older_rows(keep: Keep, examples: Path, previous: Path) -> list[Row]:
         slices = history(examples)
         valid = valid_facts(slices)
         return [row for each in slices[:-1] for row in still_true(each.train, valid)]
-    path = previous / "method" / POOL
+    path = previous / METHOD / POOL
     replaced = {fact["replaces"]["id"] for fact in load_examples(examples).facts if fact["replaces"]}
     return [row for row in artifact.read_rows(path) if row["fact"] not in replaced] if path.exists() else []
 
 
 def save_pool(keep: Keep, fresh: list[Row], older: list[Row], previous: Path, out: Path, seed: int) -> None:
     """Write the pool for the next slice into `out`: a share of all rows that have been seen so far."""
-    before = previous / "method" / SEEN
+    before = previous / METHOD / SEEN
     seen = (artifact.read_json(before)["seen"] if before.exists() else 0) + len(fresh)
     out.mkdir(exist_ok=True)
     artifact.write_rows(out / POOL, pooled(older, fresh, max(1, int(keep.share * seen)), keep.choose, seed))
@@ -112,6 +114,20 @@ def write_older(path: Path, shares: Shares, older: list[Row], fresh: int, seed: 
     """
     others = shares[1:]
     rows = [row for each in others for row in each.rows if not row.get("whole")] or older
-    share = sum(each.share for each in others if each.rows) / sum(each.share for each in shares if each.rows)
+    replayed, trained = (sum(each.share for each in some if each.rows) for some in (others, shares))
+    share = replayed / trained if trained else 0.0
     rows = at_most(rows, OLDER_ROWS * fresh or len(rows), seed)
     artifact.write_json(path, {"share": share, "rows": rows, "oldest": oldest})
+
+
+def hand_on(model: Path, folder: Path, method: bool) -> None:
+    """Copy a model into `folder`, byte for byte, for a step that has nothing to train on.
+
+    Args:
+        model: a step's output; of its log and of what it left to stage 2 nothing is copied.
+        folder: see artifact.writing.
+        method: whether what its methods keep for the next slice is copied, too.
+    """
+    own = {artifact.MANIFEST, OLDER, LOG} | (set() if method else {METHOD})
+    shutil.copytree(model, folder, ignore=lambda at, names: own if Path(at) == model else (), dirs_exist_ok=True)
+    artifact.write_rows(folder / LOG, [])

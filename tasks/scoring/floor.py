@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from tasks.params import Floor
+from tasks.scoring.gate import nothing_own
 
 
 def below(floor: Floor, scores: dict[str, Any]) -> str | None:
@@ -11,7 +12,8 @@ def below(floor: Floor, scores: dict[str, Any]) -> str | None:
 
     A measure holds only if it is a number and at least the floor. Two measures can't be taken of some slices: new
     facts of a slice that only updates older ones (then all of the slice's own test rows are taken, as the gate
-    does), and retained facts where no older fact is still true.
+    does; none are taken of a slice that brought nothing to learn or nothing to ask), and retained facts where no
+    older fact is still true. Where no slice so far has anything to ask, nothing is measured.
 
     Args:
         floor: from params.yaml.
@@ -24,8 +26,12 @@ def below(floor: Floor, scores: dict[str, Any]) -> str | None:
         "retained": categories["retained"],
         "valid": scores["valid"]["accuracy"],
     }
+    if nothing_own(scores):
+        del measured["new"]
     if not any(count for older, count in scores["rows"].items() if older != name):
         del measured["retained"]
+    if not any(scores["rows"].values()):
+        del measured["valid"]
     broken = []
     for measure, value in measured.items():
         least = getattr(floor, measure)

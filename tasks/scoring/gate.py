@@ -21,11 +21,13 @@ def decide(settings: Gate, candidate: dict[str, Any], champion: dict[str, Any] |
 
     1. All metrics of the candidate are finite.
     2. It has learnt its own slice: its new facts, where the slice has any, and all of the slice's own test rows are
-       each answered at or above new_floor.
+       each answered at or above new_floor. Where the slice brought nothing to learn, or nothing to ask, the rule does
+       not apply.
     3. It has kept the old: its accuracy on retained facts is at least the champion's on all facts valid at the
        champion's own slice, less retained_margin. Those are the facts that the candidate had to retain, save for the
        few that were updated since, so like is compared with like; the champion's own retained facts would be other,
-       older ones. Where no older fact is still true there is nothing to keep, and the rule does not apply.
+       older ones. Where no older fact is still true there is nothing to keep, and where the champion's slices had
+       nothing to ask there is nothing to compare with: the rule does not apply.
 
     Args:
         settings: floor and margin.
@@ -35,13 +37,16 @@ def decide(settings: Gate, candidate: dict[str, Any], champion: dict[str, Any] |
     name, categories = candidate["slice"], candidate["categories"]
     broken = [metric for metric, value in _numbers("", candidate) if not math.isfinite(value)]
     checks = [(not broken, f"all metrics finite{': ' + ', '.join(broken[:3]) + ' not' if broken else ''}")]
-    learnt = {"own facts": candidate["model"]["accuracy"].get(name)}
-    if categories["new"] is not None:
-        learnt["new facts"] = categories["new"]
-    for facts, value in learnt.items():
-        told = f"{facts} {_told(value)}, at least {settings.new_floor:.3f} asked"
-        checks.append((_at_least(value, settings.new_floor), told))
-    if champion and champion["slice"] != name and _has_older_rows(candidate):
+    if missing := nothing_own(candidate):
+        checks.append((True, f"slice {name} brought nothing to {missing}: its own facts are not judged"))
+    else:
+        learnt = {"own facts": candidate["model"]["accuracy"].get(name)}
+        if categories["new"] is not None:
+            learnt["new facts"] = categories["new"]
+        for facts, value in learnt.items():
+            told = f"{facts} {_told(value)}, at least {settings.new_floor:.3f} asked"
+            checks.append((_at_least(value, settings.new_floor), told))
+    if champion and champion["slice"] != name and _has_older_rows(candidate) and any(champion["rows"].values()):
         before, kept = _overall(champion), categories["retained"]
         least = None if before is None else before - settings.retained_margin
         told = f"retained {_told(kept)}, at least {_told(least)} asked (champion {champion['slice']}: {_told(before)})"
@@ -49,6 +54,13 @@ def decide(settings: Gate, candidate: dict[str, Any], champion: dict[str, Any] |
     return Verdict(
         all(held for held, _ in checks), tuple(f"{'ok' if held else 'FAILED'}: {told}" for held, told in checks)
     )
+
+
+def nothing_own(scores: dict[str, Any]) -> str | None:
+    """Why the slice's own facts say nothing of its model: there was nothing to learn, or nothing to ask; or None."""
+    if scores.get("train_rows") == 0:
+        return "learn"
+    return "ask" if scores["rows"].get(scores["slice"]) == 0 else None
 
 
 def _at_least(value: float | None, floor: float | None) -> bool:

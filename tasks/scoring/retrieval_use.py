@@ -94,6 +94,8 @@ def ask_both_ways(
     model: Model, questions: list[Row], documents: list[str], rank: Rank, batch_tokens: int
 ) -> list[Asked]:
     """Ask every question without a document, and with the one that is ranked best."""
+    if not questions:  # the slice brought no fact, or none is true any more
+        return []
     messages = [row["prompt"] for row in questions]
     targets = model[1]([target_text(row["target"]) for row in questions], add_special_tokens=False)["input_ids"]
     longest = max(map(len, targets)) + 1  # what takes more is not right

@@ -71,3 +71,11 @@ def test_the_head_sees_only_new_or_only_old_rows():
     assert slices_seen("fresh") == {"new": 60}
     assert slices_seen("older")["new"] == 0
     assert slices_seen("older", older=[]) == {"new": 60}  # the first slice has nothing else
+
+
+def test_without_new_rows_the_head_sees_what_was_replayed_or_nothing():
+    assert {which: len(rows_for_the_head(which, [], OLDER, 1.0, 0)) for which in ("same", "older", "balanced")} == (
+        dict.fromkeys(("same", "older", "balanced"), len(OLDER))
+    )
+    assert rows_for_the_head("fresh", [], OLDER, 1.0, 0) == []
+    assert all(rows_for_the_head(which, [], [], 0.0, 0) == [] for which in ("same", "fresh", "older", "balanced"))

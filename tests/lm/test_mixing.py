@@ -93,3 +93,14 @@ def test_stage2_is_left_what_was_replayed_or_what_could_have_been(tmp_path, repl
     assert told["share"] == (pytest.approx(0.6) if replayed else 0)
     assert len(told["rows"]) == (20 if replayed else 30)
     assert {row["id"].split("/")[0] for row in told["rows"]} == {"old"}
+
+
+def test_where_nothing_was_trained_on_nothing_is_left_to_stage2(tmp_path):
+    write_older(tmp_path / "older.json", [Share([], 1.0)], [], 0, seed=0, oldest=False)
+    assert artifact.read_json(tmp_path / "older.json") == {"rows": [], "share": 0.0}
+
+
+def test_of_very_few_rows_one_at_least_is_left_to_train_on():
+    for count in (0, 1, 2, 3):
+        (left,), (held,) = split_off([Share(rows_of("new", count), 1.0)], 0.9, seed=1)
+        assert (len(left.rows), len(held.rows)) == ((1, count - 1) if count else (0, 0))

@@ -113,6 +113,20 @@ def test_a_single_line_is_enough_to_train_on(pairs_folder, base, settings, lines
     assert metrics_of(tmp_path / "out")["top1"] == 1
 
 
+@pytest.mark.parametrize("ranker", ["hybrid", "dpr"])
+@pytest.mark.parametrize("shape", ["nothing", "one line", "one key", "only held out", "only calibration"])
+def test_whatever_lines_there_are_there_is_a_retriever(pairs_folder, base, settings, lines, tmp_path, ranker, shape):
+    shapes = {
+        "nothing": ([], []), "one line": (lines[:1], []), "one key": (lines[:4], lines[:2]),
+        "only held out": ([], lines), "only calibration": ([], [], CALIBRATION),
+    }  # fmt: skip
+    few = settings.model_copy(update={"ranker": ranker, "steps": 2})
+    retriever(few, 1, pairs_folder(*shapes[shape]), base, tmp_path / "out", quiet)
+    finder = load_finder(tmp_path / "out")
+    assert len(finder.find("Where was I born?", ["[home town: Cork]"])) <= 1
+    assert list(pd.read_csv(tmp_path / "out/scatter.csv").columns) == ["predicted", "true"]
+
+
 @pytest.mark.parametrize("ranker", RANKERS)
 def test_every_ranker_is_trained_calibrated_saved_and_scores_the_same_when_loaded(
     whole, base, settings, lines, tmp_path, monkeypatch, ranker

@@ -48,3 +48,12 @@ def test_a_slice_that_only_updates_is_judged_on_its_own_rows():
 def test_where_nothing_older_is_true_there_is_nothing_to_retain():
     assert below(Floor(retained=0.7), scores(retained=None, older=0)) is None
     assert "retained is unknown" in below(Floor(retained=0.7), scores(retained=None))
+
+
+def test_what_a_slice_did_not_bring_is_not_measured():
+    none = scores(own=None, new=None) | {"rows": {"2022": 0, "2021": 10}}
+    assert below(ALL, none) is None
+    assert "retained is 0.100" in below(ALL, none | {"categories": {"new": None, "retained": 0.1}})
+    assert below(ALL, scores(own=0.0, new=0.0) | {"train_rows": 0}) is None
+    nothing = {"rows": {"2022": 0, "2021": 0}, "categories": {"new": None, "retained": None}}
+    assert below(ALL, none | nothing | {"valid": {"accuracy": None, "paraphrase_accuracy": None}}) is None

@@ -76,3 +76,23 @@ def test_any_metric_that_is_not_finite_is_named():
     broken = scores() | {"model": {"accuracy": {"2021": 0.9}, "perplexity": {"2021": math.inf}}}
     (reason,) = [each for each in decide(GATE, broken, None).reasons if each.startswith("FAILED")]
     assert reason == "FAILED: all metrics finite: model.perplexity.2021 not"
+
+
+@pytest.mark.parametrize(
+    ("brought", "reason"),
+    [
+        ({"rows": {"2021": 0, "2020": 10}}, "ok: slice 2021 brought nothing to ask: its own facts are not judged"),
+        ({"train_rows": 0}, "ok: slice 2021 brought nothing to learn: its own facts are not judged"),
+    ],
+)
+def test_a_slice_without_anything_of_its_own_is_judged_by_what_it_kept(brought, reason):
+    asked = scores(own=0.0 if "train_rows" in brought else None, new=None)
+    verdict = decide(GATE, asked | brought, CHAMPION)
+    assert verdict.accepted and reason in verdict.reasons
+    forgotten = asked | brought | {"categories": {"new": None, "retained": 0.5}}
+    assert not decide(GATE, forgotten, CHAMPION).accepted
+
+
+def test_a_champion_that_nothing_could_be_asked_of_bars_no_one():
+    nothing = scores("2020", overall=None) | {"rows": {"2020": 0}}
+    assert decide(GATE, scores(), nothing).accepted

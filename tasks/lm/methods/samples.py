@@ -6,11 +6,11 @@ from tasks.lm.methods.method import Row, Share, Shares
 
 
 def split_off(shares: Shares, share: float, seed: int) -> tuple[Shares, Shares]:
-    """Hold out a part of every share's rows: what is left to train on, and what is held out."""
+    """Hold out a part of every share's rows: what is left to train on, one row at least, and what is held out."""
     left, held = [], []
     for number, each in enumerate(shares):
         order = torch.randperm(len(each.rows), generator=torch.Generator().manual_seed(seed + number)).tolist()
-        count = round(len(order) * share)
+        count = min(round(len(order) * share), max(0, len(order) - 1))
         held.append(Share([each.rows[index] for index in sorted(order[:count])], each.share))
         left.append(Share([each.rows[index] for index in sorted(order[count:])], each.share, each.decay))
     return left, held

@@ -5,7 +5,6 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from tasks.errors import BadInput
 from tasks.lm.batches import collate, encode
 from tasks.lm.causal import answer_logits
 from tasks.lm.methods.merging import MOST_ROWS, Merging, log_likelihood
@@ -267,11 +266,19 @@ def test_a_long_history_is_not_scored_in_whole(tiny, rows, tmp_path):
     assert len(left[1].rows) == 10_000 - MOST_ROWS
 
 
-def test_too_few_rows_to_hold_any_out_is_said_before_training(tiny, rows, tmp_path):
+def test_of_too_few_rows_to_hold_any_out_those_that_are_trained_on_choose(tiny, rows, tmp_path):
     model, tokenizer = tiny
     method = begun(model, tokenizer, rows, tmp_path, held_out=0.05)
-    with pytest.raises(BadInput, match="raise its held_out"):
-        method.examples([Share(numbered(9, "new"), 1.0)], [])
+    few = numbered(9, "new")
+    assert method.examples([Share(few, 1.0)], [])[0].rows == few
+    assert method.held_out == [few]
+
+
+def test_without_any_rows_nothing_is_held_out(tiny, rows, tmp_path):
+    model, tokenizer = tiny
+    method = begun(model, tokenizer, rows, tmp_path)
+    assert method.examples([Share([], 1.0)], []) == [Share([], 1.0)]
+    assert method.held_out == []
 
 
 @pytest.mark.parametrize("how", ["linear", "ties"])
