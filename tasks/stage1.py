@@ -7,9 +7,9 @@ from tasks.corpus.slices import load_examples
 from tasks.lm.batches import Mixture, batches_of, encode
 from tasks.lm.causal import limit_of, load, save
 from tasks.lm.methods import build_methods
-from tasks.lm.methods.method import Share
-from tasks.lm.methods.samples import at_most, split_off
-from tasks.lm.mixing import OLDER, encoded, older_rows, save_pool, write_older
+from tasks.lm.methods.seen import count_slice
+from tasks.lm.mixing import OLDER, encoded, keepable_rows, older_rows, save_pool, write_older
+from tasks.lm.shares import Share, at_most, split_off
 from tasks.lm.training import EarlyStop, Schedule, train
 from tasks.params import Keep, Methods, Stage1
 from tasks.steps import Log
@@ -31,7 +31,7 @@ def stage1(
     """Train the model in `previous` on the slice in `examples`, by the given methods, into `out`."""
     model, tokenizer = load(previous)
     fresh, older = load_examples(examples).train, older_rows(keep, examples, previous)
-    chosen = build_methods(methods, seed, settings.steps)
+    chosen = build_methods(methods, seed, settings.steps, previous)
     for method in chosen:
         model = method.begin(model, tokenizer, previous)
     shares = [Share(fresh, 1.0)]
@@ -49,10 +49,13 @@ def stage1(
     schedule = Schedule(settings.steps, settings.learning_rate, settings.warmup, settings.checkpoint_every)
     history = train(model, data, schedule, methods=chosen, stop=stop, scratch=scratch, log=log, seed=seed)
     with artifact.writing(out) as folder:
+        keepable = keepable_rows(keep, fresh, older, previous, seed)
         for method in reversed(chosen):
+            method.keepable = keepable
             model = method.end(model, data, folder / "method")
         if keep.rows == "capped":
-            save_pool(keep, fresh, older, previous, folder / "method", seed)
+            save_pool(keepable, fresh, previous, folder / "method")
+        count_slice(previous, folder / "method", [each.name for each in methods], learnt=bool(history))
         save(model, tokenizer, folder)
         artifact.write_rows(folder / "log.jsonl", history)
         write_older(folder / OLDER, shares, older, len(fresh), seed)

@@ -8,8 +8,8 @@ from tasks.corpus.slices import load_examples
 from tasks.lm.batches import encode
 from tasks.lm.causal import limit_of, load, save, untie
 from tasks.lm.head import features, refit_head, rows_for_the_head
-from tasks.lm.methods.samples import at_most
 from tasks.lm.mixing import OLDER
+from tasks.lm.shares import at_most
 from tasks.params import Stage2
 from tasks.steps import Log
 

@@ -7,9 +7,8 @@ from transformers import PreTrainedTokenizerBase
 from tasks import artifact
 from tasks.corpus.slices import Row, history, load_examples, still_true, valid_facts
 from tasks.lm.batches import Part, encode
-from tasks.lm.methods.method import Shares
-from tasks.lm.methods.samples import at_most
 from tasks.lm.pool import pooled
+from tasks.lm.shares import Shares, at_most
 from tasks.params import Keep
 
 POOL = "pool.jsonl"
@@ -39,13 +38,26 @@ def older_rows(keep: Keep, examples: Path, previous: Path) -> list[Row]:
     return [row for row in artifact.read_rows(path) if row["fact"] not in replaced] if path.exists() else []
 
 
-def save_pool(keep: Keep, fresh: list[Row], older: list[Row], previous: Path, out: Path, seed: int) -> None:
-    """Write the pool for the next slice into `out`: a share of all rows that have been seen so far."""
-    before = previous / "method" / SEEN
-    seen = (artifact.read_json(before)["seen"] if before.exists() else 0) + len(fresh)
+def keepable_rows(keep: Keep, fresh: list[Row], older: list[Row], previous: Path, seed: int) -> list[Row]:
+    """The rows that the next slice may have as older ones: all, none, or a pool, a share of all rows seen so far."""
+    if keep.rows == "none":
+        return []
+    if keep.rows == "all":
+        return [*older, *fresh]
+    capacity = max(1, int(keep.share * (_rows_seen(previous) + len(fresh))))
+    return pooled(older, fresh, capacity, keep.choose, seed)
+
+
+def save_pool(pool: list[Row], fresh: list[Row], previous: Path, out: Path) -> None:
+    """Write the pool for the next slice into `out`, and how many rows have been seen so far."""
     out.mkdir(exist_ok=True)
-    artifact.write_rows(out / POOL, pooled(older, fresh, max(1, int(keep.share * seen)), keep.choose, seed))
-    artifact.write_json(out / SEEN, {"seen": seen})
+    artifact.write_rows(out / POOL, pool)
+    artifact.write_json(out / SEEN, {"seen": _rows_seen(previous) + len(fresh)})
+
+
+def _rows_seen(previous: Path) -> int:
+    path = previous / "method" / SEEN
+    return int(artifact.read_json(path)["seen"]) if path.exists() else 0
 
 
 def encoded(shares: Shares, tokenizer: PreTrainedTokenizerBase, limit: int, tokens: int, seed: int) -> list[Part]:

@@ -3,7 +3,7 @@ import pytest
 from tasks import artifact
 from tasks.lm.batches import encode
 from tasks.lm.methods.method import Share
-from tasks.lm.methods.samples import at_most, split_off
+from tasks.lm.shares import at_most, split_off
 from tasks.lm.mixing import SLACK, encoded, write_older
 
 

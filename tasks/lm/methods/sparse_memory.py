@@ -39,8 +39,6 @@ class SparseMemory(Method):
     What the next slice needs is one count per slot, whatever the number of slices.
     """
 
-    weights = "subset"
-
     def __init__(self, settings: SparseMemorySettings, seed: int):
         self.settings = settings
         self.seed = seed
