@@ -16,13 +16,16 @@ class MethodSettings(Section):
 
     family: in the comparison's table. weights: what is trained; all: every weight, as it is; adapter: modules of its
     own; subset: some weights. needs_older: it repeats kept rows of older slices. replays: it gives a share of the
-    batches to what older slices taught, be it kept or made anew.
+    batches to what older slices taught, be it kept or made anew. measures_end: it saves what it measures of the
+    trained model. replaces_end: it gives the trained model other weights.
     """
 
     family: ClassVar[Family]
     weights: ClassVar[Literal["any", "all", "adapter", "subset"]] = "any"
     needs_older: ClassVar[bool] = False
     replays: ClassVar[bool] = False
+    measures_end: ClassVar[bool] = False
+    replaces_end: ClassVar[bool] = False
     name: str
 
     @property
@@ -50,6 +53,10 @@ def fitting(methods: Methods) -> Methods:
         raise ValueError(
             f"{whole[0]} needs the model's own weights trained, which {choosing[0]} freezes: drop one of them"
         )
+    for place, each in enumerate(methods):
+        # at the end a list is gone through in reverse
+        if each.replaces_end and (early := [other.name for other in methods[place + 1 :] if other.measures_end]):
+            raise ValueError(f"{early[0]} must measure the weights that {each.name} makes: put it before {each.name}")
     if not any(each.replays for each in methods) and (idle := [each.name for each in methods if each.needs_replay]):
         raise ValueError(
             f"{idle[0]} works on replayed rows, and no method here replays any: put replay, or another one, before it"

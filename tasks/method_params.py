@@ -33,6 +33,7 @@ class EWC(MethodSettings):
 
     family = "regularisation"
     weights = "all"
+    measures_end = True
     name: Literal["ewc"]
     strength: Rate
     decay: Share = 0.9
@@ -96,6 +97,7 @@ class EMA(MethodSettings):
 
     family = "weight space"
     weights = "all"
+    replaces_end = True
     name: Literal["ema"]
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
 
@@ -109,6 +111,7 @@ class ClsEr(MethodSettings):
 
     family = "weight space"
     weights = "all"
+    replaces_end = True
     name: Literal["cls_er"]
     weight: Rate = 1.0
     stable_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
@@ -136,6 +139,7 @@ class Merging(MethodSettings):
 
     family = "weight space"
     weights = "all"
+    replaces_end = True
     name: Literal["merging"]
     how: Literal["linear", "task_vectors", "ties", "dare"] = "linear"
     density: Annotated[float, Field(gt=0, lt=1)] = 0.5
@@ -224,6 +228,7 @@ class SparseMemory(MethodSettings):
 
     family = "sparse memory"
     weights = "subset"
+    measures_end = True
     name: Literal["sparse_memory"]
     slots: Annotated[float, Field(gt=0, le=1)] = 0.2
     accessed: Annotated[float, Field(gt=0, lt=1)] = 0.05
@@ -260,6 +265,7 @@ class DER(MethodSettings):
     family = "distillation"
     needs_older = True
     replays = True
+    measures_end = True
     name: Literal["der"]
     rows: Positive = 500
     share: Annotated[float, Field(gt=0, lt=1)] = 0.3

@@ -128,10 +128,10 @@ def test_a_method_that_does_nothing_is_naive_fine_tuning(tiny, tmp_path):
     assert method.before_update(model, 3, 0.5) == 0.5
 
 
-def test_methods_compose_in_the_order_of_the_list():
+def test_methods_compose_in_the_order_of_the_list(tmp_path):
     settings = (ReplaySettings(name="replay", share=0.2), EWCSettings(name="ewc", strength=1.0))
-    assert [type(method) for method in build_methods(settings, 0, 7)] == [Replay, EWC]
-    assert [method.steps for method in build_methods(settings, 0, 7)] == [7, 7]
+    assert [type(method) for method in build_methods(settings, 0, 7, tmp_path)] == [Replay, EWC]
+    assert [method.steps for method in build_methods(settings, 0, 7, tmp_path)] == [7, 7]
 
 
 def test_the_penalty_keeps_what_matters_to_the_old_slice(tiny, rows, tmp_path):

@@ -3,8 +3,8 @@ import pytest
 from tasks import artifact
 from tasks.lm.batches import encode
 from tasks.lm.methods.method import Share
-from tasks.lm.shares import at_most, split_off
 from tasks.lm.mixing import SLACK, encoded, write_older
+from tasks.lm.shares import at_most, split_off
 
 
 def rows_of(name, count, **given):
