@@ -59,6 +59,7 @@ def gather_comparison(params: Params, finished: dict[Run, list[Path]], failed: d
         "kind": params.kind,
         "slices": list(params.timeline),
         "steps": params.comparison.steps,
+        "joint": params.comparison.joint,
         "bound": bound,
         "naive": NAIVE if NAIVE in entries else None,
         "default": params.comparison.default if params.comparison.default in entries else None,

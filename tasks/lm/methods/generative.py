@@ -44,7 +44,7 @@ class Generative(Method):
         return model
 
     def examples(self, shares: Shares, older: list[Row]) -> Shares:
-        if self.seen.own:  # only this method teaches a model to write questions
+        if self.seen.own and self.steps:  # only this method teaches a model to write questions
             written = pseudo_rows(self.writer, self.settings, shares[0].rows, self.seed)
             shares = with_older(shares, uncontradicted(written, shares[0].rows), self.settings.share)
         return with_whole(shares, self.settings.lm_share, self.seed)
