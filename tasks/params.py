@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 
 from tasks.corpus.text import entering_name, folded
 from tasks.errors import BadInput
+from tasks.method_kinds import check_rehearsal, fitting
 from tasks.method_params import AnyMethod
 from tasks.sections import Positive, Rate, Section, Share
 
@@ -95,21 +96,6 @@ class Keep(Section):
 
 
 Methods = tuple[AnyMethod, ...]
-NEEDS_ALL = {"l2", "ewc", "recadam", "ema", "cls_er", "merging"}  # of these methods every weight is trained
-ADAPTERS = {"lora", "o_lora", "k_adapter", "prefix_tuning", "prompt_tuning", "bottleneck"}
-SUBSETS = {"frozen_backbone", "frozen_bottom", "sparse_memory"}
-
-
-def _fitting(methods: Methods) -> Methods:
-    names = [each.name for each in methods]
-    if len(set(names)) < len(names):
-        raise ValueError("a method is named twice: keep one of them")
-    some = [name for name in names if name in ADAPTERS | SUBSETS]
-    if len(some) > 1:
-        raise ValueError(f"{some[0]} and {some[1]} both choose what is trained: keep one of them")
-    if some and (whole := [name for name in names if name in NEEDS_ALL]):
-        raise ValueError(f"{whole[0]} needs the model's own weights trained, which {some[0]} freezes: drop one of them")
-    return methods
 
 
 class Stage2(Section):
@@ -154,14 +140,14 @@ class Floor(Section):
 
 
 class Entry(Section):
-    """One row of the comparison; what it does not name is the pipeline's."""
+    """One row of the comparison; what it does not name is the pipeline's, single settings of stage 2 among them."""
 
     methods: Methods = ()
     keep: Keep | None = None
     stage2: Stage2 | None = None
     joint: bool = False
 
-    _fit = field_validator("methods")(_fitting)
+    _fit = field_validator("methods")(fitting)
 
 
 class Comparison(Section):
@@ -172,6 +158,8 @@ class Comparison(Section):
     processes: Positive
     default: str
     entries: dict[str, Entry]
+
+    _fit = field_validator("first")(fitting)
 
 
 class Params(Section):
@@ -195,7 +183,29 @@ class Params(Section):
     floor: Floor = Floor()
     comparison: Comparison
 
-    _fit = field_validator("methods")(_fitting)
+    _fit = field_validator("methods")(fitting)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _entries_change_single_settings(cls, sections: Any) -> Any:
+        """Complete each entry's stage2 from the pipeline's."""
+        try:
+            pipeline, entries = sections["stage2"], sections["comparison"]["entries"]
+            completed = {
+                name: {**entry, "stage2": {**pipeline, **entry["stage2"]}} if entry.get("stage2") else entry
+                for name, entry in entries.items()
+            }
+        except (AttributeError, KeyError, TypeError):
+            return sections  # what is missing, or no mapping, is told below
+        return {**sections, "comparison": {**sections["comparison"], "entries": completed}}
+
+    @model_validator(mode="after")
+    def _there_is_something_to_rehearse(self) -> "Params":
+        check_rehearsal("methods", self.methods, self.keep.rows)
+        check_rehearsal("comparison.first", self.comparison.first, "none")  # nothing is older than the first slice
+        for name, entry in self.comparison.entries.items():
+            check_rehearsal(f"comparison.entries.{name}", entry.methods, (entry.keep or self.keep).rows)
+        return self
 
     @model_validator(mode="after")
     def _slices_form_a_chain(self) -> "Params":
@@ -230,8 +240,9 @@ def load_params(path: Path = PARAMS) -> Params:
     except ValidationError as error:
         # a misspelt key is also a missing one: the misspelling is what must be mended
         first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-        where = ".".join(str(part) for part in first["loc"]) or "timeline"
-        raise BadInput(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}.") from error
+        place = ".".join(str(part) for part in first["loc"])
+        sentence = first["msg"].removeprefix("Value error, ")
+        raise BadInput(f"{path}: {place}{': ' if place else ''}{sentence}.") from error
 
 
 def load_yaml(text: str, path: Path, max_bytes: int = MAX_BYTES) -> Any:

@@ -3,13 +3,24 @@
 from pathlib import Path
 
 from tasks import artifact
-from tasks.corpus.slices import Row, is_oldest, load_examples, load_manners
+from tasks.corpus.slices import Row, load_examples, load_manners
 from tasks.lm.batches import Mixture, batches_of, encode
 from tasks.lm.causal import limit_of, load, save
 from tasks.lm.methods import build_methods
-from tasks.lm.methods.method import Share
-from tasks.lm.methods.samples import at_most, split_off
-from tasks.lm.mixing import LOG, METHOD, OLDER, Variation, encoded, hand_on, older_rows, save_pool, write_older
+from tasks.lm.methods.seen import count_slice, seen_in
+from tasks.lm.mixing import (
+    LOG,
+    METHOD,
+    OLDER,
+    Variation,
+    encoded,
+    hand_on,
+    keepable_rows,
+    older_rows,
+    save_pool,
+    write_older,
+)
+from tasks.lm.shares import Share, at_most, split_off
 from tasks.lm.training import EarlyStop, Schedule, train
 from tasks.params import Keep, Methods, Stage1
 from tasks.steps import Log
@@ -34,14 +45,14 @@ def stage1(
     """
     model, tokenizer = load(previous)
     fresh, older = load_examples(examples).train, older_rows(keep, examples, previous)
-    chosen = build_methods(methods, seed, settings.steps)
+    chosen = build_methods(methods, seed, settings.steps, previous)
     for method in chosen:
         model = method.begin(model, tokenizer, previous)
     shares = [Share(fresh, 1.0)]
     for method in chosen:
         shares = method.examples(shares, older)
     if not any(share.rows for share in shares):
-        _hand_on(methods, keep, seed, older, previous, out)
+        _hand_on(keep, seed, older, previous, out)
         return
     stop = None
     if settings.patience:
@@ -57,19 +68,22 @@ def stage1(
     schedule = Schedule(settings.steps, settings.learning_rate, settings.warmup, settings.checkpoint_every)
     history = train(model, data, schedule, methods=chosen, stop=stop, scratch=scratch, log=log, seed=seed)
     with artifact.writing(out) as folder:
+        keepable = keepable_rows(keep, fresh, older, previous, seed)
         for method in reversed(chosen):
+            method.keepable = keepable
             model = method.end(model, data, folder / METHOD)
         if keep.rows == "capped":
-            save_pool(keep, fresh, older, previous, folder / METHOD, seed)
+            save_pool(keepable, fresh, previous, folder / METHOD)
+        count_slice(previous, folder / METHOD, [each.name for each in methods], learnt=bool(history))
         save(model, tokenizer, folder)
         artifact.write_rows(folder / LOG, history)
-        write_older(folder / OLDER, shares, older, len(fresh), seed, is_oldest(examples))
+        write_older(folder / OLDER, shares, older, len(fresh), seed, seen_in(previous).knows)
 
 
-def _hand_on(methods: Methods, keep: Keep, seed: int, older: list[Row], previous: Path, out: Path) -> None:
+def _hand_on(keep: Keep, seed: int, older: list[Row], previous: Path, out: Path) -> None:
     """Leave the model as it was, and what its methods keep; the pool loses what the slice overrides."""
     with artifact.writing(out) as folder:
-        hand_on(previous, folder, method=bool(methods))
+        hand_on(previous, folder)
         if keep.rows == "capped":
-            save_pool(keep, [], older, previous, folder / METHOD, seed)
-        write_older(folder / OLDER, [], [], 0, seed, oldest=False)
+            save_pool(keepable_rows(keep, [], older, previous, seed), [], previous, folder / METHOD)
+        write_older(folder / OLDER, [], [], 0, seed, knew=True)

@@ -8,8 +8,8 @@ from tasks.corpus.slices import load_examples, load_manners
 from tasks.lm.batches import encode
 from tasks.lm.causal import limit_of, load, save, untie
 from tasks.lm.head import features, refit_head, rows_for_the_head
-from tasks.lm.methods.samples import at_most
 from tasks.lm.mixing import LOG, METHOD, OLDER, Variation, hand_on
+from tasks.lm.shares import at_most
 from tasks.params import Stage2
 from tasks.steps import Log
 
@@ -17,14 +17,14 @@ from tasks.steps import Log
 def stage2(settings: Stage2, seed: int, examples: Path, stage1: Path, out: Path, log: Log) -> None:
     """Refit the head of the model in `stage1`; what its methods keep for the next slice is handed on.
 
-    The model is handed on as it is without epochs, without rows to refit its head on, and where the slice has older
-    ones before it but no row of theirs: refitted on the newest rows alone, the head would forget what stage 1 kept.
+    The model is handed on as it is without epochs, without rows to refit its head on, and where the model knew
+    something before but no older row is left: refitted on the newest rows alone, the head would forget the rest.
     """
     older = artifact.read_json(artifact.verified(stage1) / OLDER)
     rows = rows_for_the_head(settings.rows, load_examples(examples).train, older["rows"], older["share"], seed)
-    if not (settings.epochs and rows and (older["rows"] or older["oldest"])):
+    if not (settings.epochs and rows and (older["rows"] or not older["knew"])):
         with artifact.writing(out) as folder:
-            hand_on(stage1, folder, method=True)
+            hand_on(stage1, folder)
         return
     model, tokenizer = load(stage1)
     untie(model)

@@ -1,9 +1,13 @@
+import inspect
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from tasks.errors import BadInput
+from tasks.method_kinds import Family
+from tasks.method_params import SETTINGS
 from tasks.params import load_params
 from tasks.steps import STEPS, run_step, sections_of
 
@@ -97,6 +101,10 @@ def test_a_step_called_wrongly_says_so(argv, expected, monkeypatch):
         ("{name: lora}, {name: ewc, strength: 1.0}", "ewc needs the model's own weights trained, which lora freezes"),
         ("{name: lora}, {name: frozen_bottom}", "lora and frozen_bottom both choose what is trained"),
         ("{name: replay, share: 0.4}, {name: replay, share: 0.2}", "named twice"),
+        ("{name: distillation}", "methods: distillation works on replayed rows, and no method here replays any"),
+        ("{name: reptile}, {name: distillation}", "distillation works on replayed rows"),
+        ("{name: cls_er}", "cls_er works on replayed rows"),
+        ("{name: ema}, {name: ewc, strength: 1.0}", "ewc must measure the weights that ema makes: put it before ema"),
     ],
 )
 def test_methods_that_make_no_sense_together_are_refused(edited, methods, expected):
@@ -104,13 +112,73 @@ def test_methods_that_make_no_sense_together_are_refused(edited, methods, expect
         load_params(edited("  - {name: replay, share: 0.75}", f"  - {methods}".replace("}, {", "}\n  - {")))
 
 
-def test_the_tables_of_what_fits_say_what_the_methods_say():
-    from tasks.lm.methods import METHODS
-    from tasks.params import ADAPTERS, NEEDS_ALL, SUBSETS
+REHEARSAL = {
+    "replay": "share: 0.4", "forgotten": "", "mix_review": "", "reptile": "", "joint": "", "der": "",
+}  # fmt: skip
 
-    said = {name: method.weights for name, method in METHODS.items()}
-    for names, weights in ((NEEDS_ALL, "all"), (ADAPTERS, "adapter"), (SUBSETS, "subset")):
-        assert names == {name for name, value in said.items() if value == weights}
+
+@pytest.mark.parametrize("name", REHEARSAL)
+def test_a_method_that_repeats_older_rows_is_refused_where_none_are_kept(edited, name):
+    method = f"{{name: {name}, {REHEARSAL[name]}}}".replace(", }", "}")
+    path = edited("  - {name: replay, share: 0.75}", f"  - {method}")
+    load_params(path)
+    for keep, is_refused in (("capped", False), ("none", True)):
+        path.write_text(path.read_text().replace("  rows: all               #", f"  rows: {keep} #", 1))
+        path.write_text(path.read_text().replace("  rows: capped #", f"  rows: {keep} #", 1))
+        if is_refused:
+            with pytest.raises(BadInput, match=rf"params\.yaml: methods: {name} repeats rows .* keep\.rows is none"):
+                load_params(path)
+        else:
+            load_params(path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ("{keep: {rows: none}, methods: [{name: replay, share: 0.5}]}", "comparison.entries.ours: replay repeats"),
+        ("{keep: {rows: none}, methods: [{name: der}]}", "comparison.entries.ours: der repeats"),
+        (
+            "{keep: {rows: none}, methods: [{name: distillation}]}",
+            "comparison.entries.ours.methods: distillation works",
+        ),
+        ("{keep: {rows: none}, methods: [{name: generative}, {name: distillation}]}", None),
+        ("{keep: {rows: none}, methods: [{name: distillation, rows: fresh}]}", None),
+        ("{keep: {rows: capped}, methods: [{name: der}]}", None),
+    ],
+)
+def test_an_entry_of_the_comparison_with_nothing_to_rehearse_is_refused(edited, entry, expected):
+    path = edited("  entries:\n", f"  entries:\n    ours: {entry}\n")
+    if expected:
+        with pytest.raises(BadInput, match=expected):
+            load_params(path)
+    else:
+        assert "ours" in load_params(path).comparison.entries
+
+
+def test_the_oldest_slice_of_the_comparison_has_nothing_to_rehearse(edited):
+    with pytest.raises(BadInput, match="comparison.first: replay repeats rows of older slices"):
+        load_params(edited("first: [{name: generative, lm_share: 0.3}]", "first: [{name: replay, share: 0.5}]"))
+
+
+def test_an_entry_may_change_a_single_setting_of_stage_2(edited):
+    path = edited("  entries:\n", "  entries:\n    ours: {methods: [], stage2: {epochs: 0}}\n")
+    params = load_params(path)
+    assert params.comparison.entries["ours"].stage2 == params.stage2.model_copy(update={"epochs": 0})
+    assert params.comparison.entries["naive"].stage2 is None
+    path.write_text(path.read_text().replace("stage2: {epochs: 0}", "stage2: {epoks: 0}"))
+    with pytest.raises(BadInput, match="comparison.entries.ours.stage2.epoks"):
+        load_params(path)
+
+
+def test_every_method_has_settings_and_all_settings_have_a_method():
+    from tasks.lm.methods import METHODS
+
+    assert list(METHODS) == list(SETTINGS)
+    for name, method in METHODS.items():
+        assert SETTINGS[name].__module__ in ("tasks.method_params", "tasks.adapter_params")
+        settings = inspect.signature(method).parameters["settings"].annotation
+        assert settings is SETTINGS[name]
+        assert settings.family in get_args(Family)
 
 
 def test_every_method_is_in_the_comparison():

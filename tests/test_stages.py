@@ -11,7 +11,7 @@ from tasks import artifact
 from tasks.dataset import dataset
 from tasks.evaluate import evaluate
 from tasks.lm.causal import build_tokenizer
-from tasks.method_params import EMA, EWC, Bottleneck, Generative, LoRA, PrefixTuning, Replay
+from tasks.method_params import DER, EMA, EWC, Bottleneck, Generative, LoRA, PrefixTuning, Replay
 from tasks.naive import naive
 from tasks.origin import origin
 from tasks.params import Dataset, Evaluate, Keep, Pretrain, Stage1, Stage2
@@ -78,6 +78,48 @@ def test_stage1_trains_backbone_and_head(root):
 def test_what_the_method_keeps_is_handed_through_stage2(root):
     one, two = (root / "two" / stage / "method/fisher.safetensors" for stage in ("stage1", "lm"))
     assert one.read_bytes() == two.read_bytes()
+
+
+def test_the_slices_are_counted_and_a_reference_counts_its_own(root, tmp_path):
+    counts = [artifact.read_json(root / name / "lm/method/slices.json") for name in SLICES]
+    assert counts == [{"slices": number, "by_method": {"replay": number, "ewc": number}} for number in (1, 2)]
+    naive(
+        STAGE1.model_copy(update={"steps": 2}),
+        1,
+        root / "examples/two",
+        root / "one/lm",
+        tmp_path / "a",
+        tmp_path / "s",
+        quiet,
+    )
+    assert artifact.read_json(tmp_path / "a/method/slices.json") == {"slices": 2, "by_method": {"replay": 1, "ewc": 1}}
+
+
+def test_ewcs_fisher_belongs_to_the_head_of_stage_1(root):
+    """Stage 2 refits the head afterwards: the next slice is anchored where the Fisher was taken."""
+    taken_at = load_file(root / "two/lm/method/ewc.safetensors")
+    assert torch.equal(taken_at["head"], weights(root / "two/stage1")[HEAD])
+    assert not torch.equal(taken_at["head"], weights(root / "two/lm")[HEAD])
+
+
+@pytest.mark.parametrize("keep", ["capped", "all"])
+def test_der_stores_no_row_and_no_logits_of_what_may_not_be_kept(root, tmp_path, keep):
+    kept = Keep(rows=keep, share=0.1)
+    short = STAGE1.model_copy(update={"steps": 2})
+    der = (DER(name="der", rows=1000, share=0.5),)
+    one = trained(root, tmp_path, "one", root / "base/lm", kept, der, short)
+    two = trained(root, tmp_path, "two", one, kept, der, short)
+    for folder in (one, two):
+        files = {path.name for path in (folder / "method").iterdir()}
+        assert files == {"der.safetensors", "slices.json"} | (
+            {"pool.jsonl", "pool.json"} if keep == "capped" else set()
+        )
+        if keep == "capped":
+            pool = {row["id"] for row in artifact.read_rows(folder / "method/pool.jsonl") if row["prompt"]}
+            assert set(load_file(folder / "method/der.safetensors")) <= pool
+    replayed = artifact.read_json(two / "older.json")
+    assert replayed["share"] == pytest.approx(0.5)
+    assert {row["id"].split("/")[0] for row in replayed["rows"]} == {"one"}
 
 
 def test_every_folder_is_whole(root):
@@ -170,7 +212,7 @@ def test_a_capped_pool_is_all_that_is_read_of_older_slices(root, tmp_path, monke
 def test_where_nothing_may_be_kept_nothing_is_read_or_left(root, tmp_path, monkeypatch):
     monkeypatch.setattr("tasks.lm.mixing.history", lambda _: pytest.fail("older slices were read"))
     two = trained(root, tmp_path, "two", root / "one/lm", Keep(rows="none"), (Generative(name="generative", rows=20),))
-    assert {path.name for path in (two / "method").iterdir()} == {"generative.json"}
+    assert {path.name for path in (two / "method").iterdir()} == {"slices.json"}
     texts = (two / "older.json").read_text()
     assert "one/" not in texts
 

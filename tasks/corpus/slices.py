@@ -61,12 +61,6 @@ def history(folder: Path) -> list[Examples]:
     return [load_examples(each) for each in reversed(chain[:-1])]
 
 
-def is_oldest(folder: Path) -> bool:
-    """Whether no slice came before the one in `folder`."""
-    link = artifact.read_json(folder / "previous.json")
-    return link is None or artifact.read_json(folder.parent / link["slice"] / "previous.json") is None
-
-
 def templates_until(folder: Path) -> Templates:
     """All templates known at the slice in `folder`: a newer slice's own go before older ones."""
     link = artifact.read_json(folder / "previous.json")

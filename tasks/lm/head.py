@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from tasks.corpus.slices import Row, slice_of
 from tasks.lm.batches import Sequence, batches_of
 from tasks.lm.causal import head_of, hidden_states
-from tasks.lm.methods.samples import at_most
+from tasks.lm.shares import at_most
 from tasks.params import Stage2
 from tasks.steps import Log
 

@@ -11,9 +11,8 @@ from tasks import artifact
 from tasks.corpus.everyday import Manner, varied
 from tasks.corpus.slices import Row, history, language_of, load_examples, still_true, valid_facts
 from tasks.lm.batches import Part, encode
-from tasks.lm.methods.method import Shares
-from tasks.lm.methods.samples import at_most
 from tasks.lm.pool import pooled
+from tasks.lm.shares import Shares, at_most
 from tasks.params import Keep
 
 METHOD, LOG = "method", "log.jsonl"
@@ -74,13 +73,26 @@ def older_rows(keep: Keep, examples: Path, previous: Path) -> list[Row]:
     return [row for row in artifact.read_rows(path) if row["fact"] not in replaced] if path.exists() else []
 
 
-def save_pool(keep: Keep, fresh: list[Row], older: list[Row], previous: Path, out: Path, seed: int) -> None:
-    """Write the pool for the next slice into `out`: a share of all rows that have been seen so far."""
-    before = previous / METHOD / SEEN
-    seen = (artifact.read_json(before)["seen"] if before.exists() else 0) + len(fresh)
+def keepable_rows(keep: Keep, fresh: list[Row], older: list[Row], previous: Path, seed: int) -> list[Row]:
+    """The rows that the next slice may have as older ones: all, none, or a pool, a share of all rows seen so far."""
+    if keep.rows == "none":
+        return []
+    if keep.rows == "all":
+        return [*older, *fresh]
+    capacity = max(1, int(keep.share * (_rows_seen(previous) + len(fresh))))
+    return pooled(older, fresh, capacity, keep.choose, seed)
+
+
+def save_pool(pool: list[Row], fresh: list[Row], previous: Path, out: Path) -> None:
+    """Write the pool for the next slice into `out`, and how many rows have been seen so far."""
     out.mkdir(exist_ok=True)
-    artifact.write_rows(out / POOL, pooled(older, fresh, max(1, int(keep.share * seen)), keep.choose, seed))
-    artifact.write_json(out / SEEN, {"seen": seen})
+    artifact.write_rows(out / POOL, pool)
+    artifact.write_json(out / SEEN, {"seen": _rows_seen(previous) + len(fresh)})
+
+
+def _rows_seen(previous: Path) -> int:
+    path = previous / METHOD / SEEN
+    return int(artifact.read_json(path)["seen"]) if path.exists() else 0
 
 
 def encoded(
@@ -108,26 +120,25 @@ def encoded(
     return parts
 
 
-def write_older(path: Path, shares: Shares, older: list[Row], fresh: int, seed: int, oldest: bool) -> None:
-    """Leave to stage 2 what was replayed, and its share; without replay, what could have been; and whether the slice
-    is the oldest one, which has nothing to lose.
+def write_older(path: Path, shares: Shares, older: list[Row], fresh: int, seed: int, knew: bool) -> None:
+    """Leave to stage 2 what was replayed, and its share; without replay, what could have been; and whether the
+    model before the slice knew something that can be lost.
     """
     others = shares[1:]
     rows = [row for each in others for row in each.rows if not row.get("whole")] or older
     replayed, trained = (sum(each.share for each in some if each.rows) for some in (others, shares))
     share = replayed / trained if trained else 0.0
     rows = at_most(rows, OLDER_ROWS * fresh or len(rows), seed)
-    artifact.write_json(path, {"share": share, "rows": rows, "oldest": oldest})
+    artifact.write_json(path, {"share": share, "rows": rows, "knew": knew})
 
 
-def hand_on(model: Path, folder: Path, method: bool) -> None:
-    """Copy a model into `folder`, byte for byte, for a step that has nothing to train on.
+def hand_on(model: Path, folder: Path) -> None:
+    """Copy a model, with what its methods keep, into `folder`, byte for byte, where there is nothing to train on.
 
     Args:
         model: a step's output; of its log and of what it left to stage 2 nothing is copied.
         folder: see artifact.writing.
-        method: whether what its methods keep for the next slice is copied, too.
     """
-    own = {artifact.MANIFEST, OLDER, LOG} | (set() if method else {METHOD})
+    own = {artifact.MANIFEST, OLDER, LOG}
     shutil.copytree(model, folder, ignore=lambda at, names: own if Path(at) == model else (), dirs_exist_ok=True)
     artifact.write_rows(folder / LOG, [])

@@ -65,7 +65,7 @@ def _publish_entry(
         return
     run_id, entry, now = run.info.run_id, told["entries"][name], int(time.time() * 1000)
     settings = {"methods": json.dumps(entry["methods"])[:500], "keep": entry["keep"], "family": entry["family"]}
-    settings |= {"seed": seed, "steps": str(told["steps"]), "entry": name}
+    settings |= {"seed": seed, "steps": str(told["steps"]), "joint": str(told["joint"]), "entry": name}
     client.log_batch(run_id, params=[Param(key, value) for key, value in settings.items()])
     _log_numbers(client, run_id, found["metrics"])
     curves = [

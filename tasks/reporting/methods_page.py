@@ -4,7 +4,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from tasks.reporting.methods_table import COLUMNS, FAILED, best_of, cell, count_of_seeds, in_order, name_of
+from tasks.reporting.methods_table import COLUMNS, FAILED, best_of, cell, count_of_seeds, in_order, name_of, of_bound
 from tasks.reporting.page import picture
 from tasks.reporting.style import STYLE
 from tasks.reporting.summary import WORDS, percent
@@ -64,7 +64,8 @@ def _opening(told: dict[str, Any], word: str) -> str:
         f"<p>{len(entries)} methods took one model through {len(told['slices'])} {word}s: the same base, the same "
         f"data, {told['steps']} steps of training for each, {seeds} {'seeds' if seeds != 1 else 'seed'}. What a "
         "method does besides, such as asking a teacher or generating rows, is counted as its cost. Two rows are there "
-        f"to compare with: joint training, which begins anew with all data after every {word}, is the bound; naive "
+        f"to compare with: joint training, which begins anew with all data after every {word}, is the bound, "
+        f"{of_bound(told)}: shares of its cost hold for that number; naive "
         f'training on the newest {word} alone is the floor.</p>\n</header>\n<div class="figures">{boxes}</div>'
     )
 

@@ -15,12 +15,12 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 from tasks.reporting.methods_table import in_order
 from tasks.reporting.plots import BLUE, GREEN, INK, RED, SOFT, STYLE, WIDTH, plt
 from tasks.reporting.summary import WORDS
-from tasks.scoring.comparison import COMBINED, FAMILIES, OTHER
+from tasks.scoring.comparison import FAMILIES
 
 COLOURS = dict(
     zip(
-        (*FAMILIES, COMBINED, OTHER),
-        (SOFT, RED, "#c9a227", BLUE, "#17becf", GREEN, "#8d6e97", "#d2691e", "#8c564b", "#d6619a", INK, "#a9b4be"),
+        FAMILIES,
+        (SOFT, RED, "#c9a227", BLUE, "#17becf", GREEN, "#8d6e97", "#d2691e", "#8c564b", "#d6619a", INK),
         strict=True,
     )
 )

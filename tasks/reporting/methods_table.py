@@ -149,7 +149,7 @@ def print_table(console: Console, told: dict[str, Any]) -> None:
             f"[bold]{shown}[/bold]" if name == told["default"] else shown, *cells, style="dim" if reference else None
         )
     console.print(table)
-    console.print(_legend(columns), style="dim", highlight=False)
+    console.print(_legend(told, columns), style="dim", highlight=False)
     for name in names:
         for seed, reason in told["entries"][name][FAILED].items():
             console.print(f"[red]{escape(f'{name}, seed {seed}, failed: {reason}')}[/red]", highlight=False)
@@ -182,13 +182,19 @@ LEGEND = {
     "retained": "retained: older facts, at the end",
     "seconds": "s: per slice",
     "tflops": "TFLOP: of training, all slices after the first",
-    "of_joint_accuracy": "% acc, %\u00a0cost: of the bound's",
+    "of_joint_accuracy": "% acc, %\u00a0cost: of the bound's, {bound}",
     "peak_memory_mb": "MiB: peak memory",
     "stored_bytes": "kB: kept for the next slice beside the model",
     "perplexity": "ppl: perplexity",
 }
 
 
-def _legend(columns: list[Column]) -> str:
+def of_bound(told: dict[str, Any]) -> str:
+    """What the bound's cost hangs on: a share of it is a figure only together with these steps."""
+    return f"which trains {told['joint']:g} x {told['steps']} steps for every slice so far"
+
+
+def _legend(told: dict[str, Any], columns: list[Column]) -> str:
     shown = {column.key for column in columns}
-    return f"Right answers in %. {'; '.join(text for key, text in LEGEND.items() if key in shown)}."
+    texts = (text.format(bound=of_bound(told)) for key, text in LEGEND.items() if key in shown)
+    return f"Right answers in %. {'; '.join(texts)}."

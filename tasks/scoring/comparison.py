@@ -3,9 +3,10 @@
 import statistics
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tasks import artifact
+from tasks.method_kinds import Family
 from tasks.params import Entry, Params
 from tasks.scoring.matrix import (
     average_accuracy,
@@ -19,20 +20,8 @@ Run = tuple[str, int]  # entry, seed
 Numbers = dict[str, float | None]
 
 NAIVE = "naive"  # the entry that trains on the newest slice only
-BASELINES, REHEARSAL, COMBINED, OTHER = "baselines", "rehearsal", "combined", "other"
-FAMILIES = {
-    BASELINES: ("joint", "frozen_backbone", "frozen_bottom"),
-    "regularisation": ("l2", "ewc", "recadam"),
-    "parameter expansion": ("lora", "o_lora", "k_adapter", "prefix_tuning", "prompt_tuning", "bottleneck"),
-    REHEARSAL: ("replay", "forgotten", "mix_review", "generative"),
-    "distillation": ("distillation", "der"),
-    "weight space": ("ema", "cls_er", "merging"),
-    "schedule": ("rewarming",),
-    "robustness": ("fgm", "pgd", "freelb"),
-    "meta-learning": ("reptile",),
-    "sparse memory": ("sparse_memory",),
-}
-FAMILY_OF = {method: family for family, methods in FAMILIES.items() for method in methods}
+BASELINES, REHEARSAL, COMBINED = "baselines", "rehearsal", "combined"
+FAMILIES = (*get_args(Family), COMBINED)  # in the order of the pictures' colours
 STAGES = ("stage1", "stage2")
 TERA = 1e12
 
@@ -70,6 +59,7 @@ def gather_comparison(params: Params, finished: dict[Run, list[Path]], failed: d
         "kind": params.kind,
         "slices": list(params.timeline),
         "steps": params.comparison.steps,
+        "joint": params.comparison.joint,
         "bound": bound,
         "naive": NAIVE if NAIVE in entries else None,
         "default": params.comparison.default if params.comparison.default in entries else None,
@@ -80,7 +70,7 @@ def gather_comparison(params: Params, finished: dict[Run, list[Path]], failed: d
 
 def family_of(entry: Entry) -> str:
     """The family of an entry's methods; rehearsal is what others are added to, and several others are combined."""
-    families = {FAMILY_OF.get(method.name, OTHER) for method in entry.methods}
+    families: set[str] = {method.family for method in entry.methods}
     if len(families) > 1:
         families -= {REHEARSAL}
     if not families:

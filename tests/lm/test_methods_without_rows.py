@@ -4,7 +4,6 @@ import shutil
 
 import pytest
 
-from tasks import artifact
 from tasks.params import Keep, load_params
 from tests.every_step import CHAT, MEMORIES, Timeline, facts, same_weights
 

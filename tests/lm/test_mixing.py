@@ -3,9 +3,8 @@ import pytest
 from tasks import artifact
 from tasks.corpus.everyday import Manner
 from tasks.lm.batches import encode
-from tasks.lm.methods.method import Share
-from tasks.lm.methods.samples import at_most, split_off
 from tasks.lm.mixing import AS_THEY_ARE, MOST_ROUNDS, SLACK, Variation, encoded, write_older
+from tasks.lm.shares import Share, at_most, split_off
 
 
 def rows_of(name, count, **given):
@@ -88,7 +87,7 @@ def test_stage2_is_left_what_was_replayed_or_what_could_have_been(tmp_path, repl
     shares = (
         [Share(fresh, 0.4), Share(older[:20] + rows_of("whole", 5, whole=True), 0.6)] if replayed else [Share(fresh, 1)]
     )
-    write_older(tmp_path / "older.json", shares, older, len(fresh), seed=0, oldest=False)
+    write_older(tmp_path / "older.json", shares, older, len(fresh), seed=0, knew=False)
     told = artifact.read_json(tmp_path / "older.json")
     assert told["share"] == (pytest.approx(0.6) if replayed else 0)
     assert len(told["rows"]) == (20 if replayed else 30)
@@ -96,8 +95,8 @@ def test_stage2_is_left_what_was_replayed_or_what_could_have_been(tmp_path, repl
 
 
 def test_where_nothing_was_trained_on_nothing_is_left_to_stage2(tmp_path):
-    write_older(tmp_path / "older.json", [Share([], 1.0)], [], 0, seed=0, oldest=False)
-    assert artifact.read_json(tmp_path / "older.json") == {"rows": [], "share": 0.0}
+    write_older(tmp_path / "older.json", [Share([], 1.0)], [], 0, seed=0, knew=False)
+    assert artifact.read_json(tmp_path / "older.json") == {"rows": [], "share": 0.0, "knew": False}
 
 
 def test_of_very_few_rows_one_at_least_is_left_to_train_on():

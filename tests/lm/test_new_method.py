@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from tasks import method_params
 from tasks.lm.methods.method import Method
+from tasks.method_kinds import fitting
 from tests.lm.methods.a_slice import start, train_slice, weights
 
 PAGE = Path(__file__).parents[2] / "docs" / "new_method.md"
@@ -37,6 +38,13 @@ def test_its_settings_are_read_like_those_of_the_methods_that_are_there(recipe):
 
 def distance(one, other):
     return sum(float(((one[name] - other[name]) ** 2).sum()) for name in other)
+
+
+def test_its_kind_decides_which_lists_are_refused(recipe):
+    anchor = recipe[1](name="anchor")
+    assert fitting((anchor,)) == (anchor,)
+    with pytest.raises(ValueError, match="anchor needs the model's own weights trained, which lora freezes"):
+        fitting((method_params.LoRA(name="lora"), anchor))
 
 
 def test_it_works_in_the_loop_and_pulls_to_the_mean_of_all_slices(recipe, tiny, rows, tmp_path):

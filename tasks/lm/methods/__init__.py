@@ -1,6 +1,7 @@
 """How forgetting is fought while training: one method per file, composed as a list in params.yaml."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from tasks.lm.methods.adversarial import FGM, PGD, FreeLB
 from tasks.lm.methods.bottleneck import Bottleneck
@@ -25,6 +26,7 @@ from tasks.lm.methods.recadam import RecAdam
 from tasks.lm.methods.replay import Replay
 from tasks.lm.methods.reptile import Reptile
 from tasks.lm.methods.rewarming import Rewarming
+from tasks.lm.methods.seen import seen_in
 from tasks.lm.methods.sparse_memory import SparseMemory
 from tasks.params import Methods
 
@@ -59,10 +61,12 @@ METHODS: dict[str, Callable[..., Method]] = {
 }
 
 
-def build_methods(settings: Methods, seed: int, steps: int) -> list[Method]:
-    """The chosen methods, in order, for a slice of so many steps; none is naive fine-tuning."""
+def build_methods(settings: Methods, seed: int, steps: int, previous: Path) -> list[Method]:
+    """The chosen methods, in order, for a slice of so many steps after the model in `previous`; none is naive."""
     chosen: list[Method] = []
     for each in settings:
-        chosen.append(METHODS[each.name](each, seed))
-        chosen[-1].steps = steps
+        method = METHODS[each.name](each, seed)
+        method.steps = steps
+        method.seen = seen_in(previous, each.name, learns=steps > 0)
+        chosen.append(method)
     return chosen

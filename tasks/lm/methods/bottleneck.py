@@ -18,8 +18,6 @@ from tasks.method_params import Bottleneck as BottleneckSettings
 class Bottleneck(Method):
     """Trains the adapters alone."""
 
-    weights = "adapter"
-
     def __init__(self, settings: BottleneckSettings, seed: int):
         self.settings = settings
         self.seed = seed

@@ -14,8 +14,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.lm.batches import Batch, Mixture, rows_of
 from tasks.lm.causal import answer_logits
-from tasks.lm.methods.ema import Weights, copied, move, put_back
+from tasks.lm.methods.ema import move, put_back
 from tasks.lm.methods.method import Method
+from tasks.lm.methods.weights import Weights, copied
 from tasks.method_params import ClsEr as ClsErSettings
 
 
@@ -27,8 +28,6 @@ class ClsEr(Method):
     model is updated with probability `rate`, by d = min(decay, 1 - 1 / (t + 1)). Each slice starts both averages
     at the stable model of the slice before. Without replay beside it, it is an average of the weights.
     """
-
-    weights = "all"
 
     def __init__(self, settings: ClsErSettings, seed: int):
         self.settings = settings

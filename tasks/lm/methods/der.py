@@ -1,7 +1,8 @@
 """Dark experience replay, DER++ (Buzzega et al. 2020, arXiv 2004.07211, eq. 6): replay of rows and of their logits.
 
-A buffer of its own goes from slice to slice in the method's folder: a few rows with a prompt, and for each the
-logits that the model gave for its answer when it had learnt the row. No older slice's file is needed. The logits
+A buffer goes from slice to slice in the method's folder: for a few rows with a prompt the logits that the model gave
+for the answer when it had learnt the row. The rows themselves are those that `keep` allows, all or the pool, and the
+buffer names them by their ids: so it holds no row that must not be kept, and none that was overridden. The logits
 take 2 bytes per answer token and word of the vocabulary: 500 rows of 8 tokens are 16 MB with 2,000 words, 400 MB
 with 50,000.
 """
@@ -15,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tasks import artifact
 from tasks.lm.batches import Batch, Mixture, batches_of, encode
 from tasks.lm.causal import answer_logits, limit_of
 from tasks.lm.methods.method import Method, Row, Shares
@@ -23,7 +23,7 @@ from tasks.lm.methods.replay import with_older
 from tasks.lm.pool import pooled
 from tasks.method_params import DER as DERSettings
 
-ROWS, LOGITS = "der.jsonl", "der.safetensors"
+LOGITS = "der.safetensors"
 FORWARD_TOKENS = 4096  # per forward pass
 
 
@@ -46,15 +46,14 @@ class DER(Method):
 
     def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
         self.tokenizer = tokenizer
-        folder = previous / "method"
-        if (folder / ROWS).exists():  # the base model has learnt nothing that is kept
-            self.rows = artifact.read_rows(folder / ROWS)
-            self.logits = {name: value.to(model.device) for name, value in load_file(folder / LOGITS).items()}
+        path = previous / "method" / LOGITS
+        if path.exists():
+            self.logits = {name: value.to(model.device) for name, value in load_file(path).items()}
         return model
 
     def examples(self, shares: Shares, older: list[Row]) -> Shares:
-        self.fresh = shares[0].rows
-        self.rows = still_valid(self.rows, self.fresh, older)
+        self.fresh = {row["id"] for row in shares[0].rows if row["prompt"]}
+        self.rows = [row for row in older if row["id"] in self.logits]
         self.part = len(shares)
         return with_older(shares, self.rows, self.settings.share)
 
@@ -73,12 +72,11 @@ class DER(Method):
         return {tuple(each.ids): self.logits[row["id"]] for row, each in zip(self.rows, sequences, strict=True)}
 
     def end(self, model: PreTrainedModel, data: Mixture, out: Path) -> PreTrainedModel:
-        new = [row for row in self.fresh if row["prompt"] and row["id"] not in self.logits]
-        chosen = pooled(self.rows, new, self.settings.rows, "balanced", self.seed)
-        learnt = [row for row in chosen if row["id"] not in self.logits]
-        logits = self.logits | self._logits_of(learnt, model)
+        learnt = self.logits.keys() | self.fresh
+        candidates = [row for row in self.keepable if row["id"] in learnt]
+        chosen = pooled([], candidates, self.settings.rows, "balanced", self.seed)
+        logits = self.logits | self._logits_of([row for row in chosen if row["id"] not in self.logits], model)
         out.mkdir(exist_ok=True)
-        artifact.write_rows(out / ROWS, chosen)
         save_file({row["id"]: logits[row["id"]].cpu() for row in chosen}, out / LOGITS)
         return model
 
@@ -91,24 +89,6 @@ class DER(Method):
             found = answer_logits(model, batch).half().split(batch.predicts.sum(1).tolist())
             logits |= {rows[index]["id"]: value.clone() for index, value in zip(run, found, strict=True)}
         return logits
-
-
-def still_valid(rows: list[Row], fresh: list[Row], older: list[Row]) -> list[Row]:
-    """The buffer's rows that nothing has overridden, as far as the slice's own rows and the older ones tell.
-
-    One is dropped if the slice answers its prompt differently, or if there are older rows, all of which are still
-    true, but none about its fact.
-    """
-    answers: dict[str, set[str]] = {}
-    for row in fresh:
-        answers.setdefault(row["prompt"], set()).add(row["target"])
-    facts = {row["fact"] for row in older}
-    return [
-        row
-        for row in rows
-        if row["target"] in answers.get(row["prompt"], {row["target"]})
-        and (not older or row["fact"] is None or row["fact"] in facts)
-    ]
 
 
 def _tokens(batch: Batch, rows: Tensor) -> Iterator[tuple[int, ...]]:

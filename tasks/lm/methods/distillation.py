@@ -12,10 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tasks.lm.batches import Batch, Mixture, rows_of
+from tasks.lm.batches import Batch, rows_of
 from tasks.lm.causal import answer_logits
 from tasks.lm.methods.method import Method
-from tasks.lm.methods.seen import count_slice, slices_seen
 from tasks.method_params import Distillation as DistillationSettings
 
 
@@ -32,11 +31,9 @@ class Distillation(Method):
     def __init__(self, settings: DistillationSettings, seed: int):
         self.settings = settings
         self.teacher: PreTrainedModel | None = None
-        self.seen = 0
 
     def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
-        self.seen = slices_seen(previous, self.settings.name)
-        if self.seen:  # the base model knows nothing yet that must be kept
+        if self.seen.knows:
             self.teacher = copy.deepcopy(model).eval().requires_grad_(False)
         return model
 
@@ -54,10 +51,6 @@ class Distillation(Method):
             student, teacher = student[right], teacher[right]
         divergence = softened_kl(teacher, student, self.settings.temperature)
         return self.settings.weight * self.settings.temperature**2 * divergence / len(batch.labels)
-
-    def end(self, model: PreTrainedModel, data: Mixture, out: Path) -> PreTrainedModel:
-        count_slice(out, self.settings.name, self.seen)
-        return model
 
 
 def softened_kl(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:

@@ -13,16 +13,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.lm.batches import Mixture
 from tasks.lm.methods.method import Method
+from tasks.lm.methods.weights import Weights, copied
 from tasks.method_params import EMA as EMASettings
-
-Weights = dict[str, Tensor]  # by parameter name, in float32
 
 
 @final
 class EMA(Method):
     """Keeps theta' <- d theta' + (1 - d) theta, where d = min(decay, (1 + t) / (10 + t)) at step t = 0, 1, ..."""
-
-    weights = "all"
 
     def __init__(self, settings: EMASettings, seed: int):
         self.decay = settings.decay
@@ -41,11 +38,6 @@ class EMA(Method):
     def end(self, model: PreTrainedModel, data: Mixture, out: Path) -> PreTrainedModel:
         put_back(self.average, model)
         return model
-
-
-def copied(model: PreTrainedModel) -> Weights:
-    """A float32 copy of the weights, for an average to start from."""
-    return {name: value.detach().to(torch.float32, copy=True) for name, value in model.named_parameters()}
 
 
 @torch.no_grad()

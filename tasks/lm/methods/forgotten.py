@@ -16,7 +16,7 @@ from tasks.lm.batches import batches_of, encode
 from tasks.lm.causal import answer_logits, limit_of
 from tasks.lm.methods.method import Method, Row, Share, Shares
 from tasks.lm.methods.replay import with_older
-from tasks.lm.methods.samples import at_most
+from tasks.lm.shares import at_most
 from tasks.method_params import Forgotten as ForgottenSettings
 
 SCORED_TOKENS = 4096

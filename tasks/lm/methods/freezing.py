@@ -12,11 +12,9 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.errors import BadInput
-from tasks.lm.batches import Mixture
 from tasks.lm.blocks import blocks_of
 from tasks.lm.causal import head_of, untie
 from tasks.lm.methods.method import Method
-from tasks.lm.methods.seen import count_slice, slices_seen
 from tasks.method_params import FrozenBackbone as FrozenBackboneSettings
 from tasks.method_params import FrozenBottom as FrozenBottomSettings
 
@@ -25,22 +23,14 @@ from tasks.method_params import FrozenBottom as FrozenBottomSettings
 class FrozenBackbone(Method):
     """Trains everything in the first `warm_slices` slices, and then only the LM head."""
 
-    weights = "subset"
-
     def __init__(self, settings: FrozenBackboneSettings, seed: int):
         self.settings = settings
-        self.seen = 0
 
     def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
-        self.seen = slices_seen(previous, self.settings.name)
-        if self.seen >= self.settings.warm_slices:
+        if self.seen.slices + self.seen.pretrained >= self.settings.warm_slices:
             untie(model)  # a tied head is the input embedding, too: the backbone would learn on
             model.requires_grad_(False)
             head_of(model).requires_grad_(True)
-        return model
-
-    def end(self, model: PreTrainedModel, data: Mixture, out: Path) -> PreTrainedModel:
-        count_slice(out, self.settings.name, self.seen)
         return model
 
 
@@ -48,29 +38,21 @@ class FrozenBackbone(Method):
 class FrozenBottom(Method):
     """After the first `warm_slices` slices, freezes the embeddings and the `layers` blocks next to them."""
 
-    weights = "subset"
-
     def __init__(self, settings: FrozenBottomSettings, seed: int):
         self.settings = settings
-        self.seen = 0
 
     def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
-        self.seen = slices_seen(previous, self.settings.name)
         blocks = blocks_of(model)
         if self.settings.layers > len(blocks):
             raise BadInput(
                 f"frozen_bottom can't freeze {self.settings.layers} blocks of a model that has {len(blocks)}: "
                 "lower layers under methods in params.yaml."
             )
-        if self.seen >= self.settings.warm_slices:
+        if self.seen.slices + self.seen.pretrained >= self.settings.warm_slices:
             untie(model)  # a tied head is the input embedding, too: it would be frozen
             for module in model.base_model.modules():
                 if isinstance(module, nn.Embedding):  # tokens and, where they are learnt, positions
                     module.requires_grad_(False)
             for block in blocks[: self.settings.layers]:
                 block.requires_grad_(False)
-        return model
-
-    def end(self, model: PreTrainedModel, data: Mixture, out: Path) -> PreTrainedModel:
-        count_slice(out, self.settings.name, self.seen)
         return model

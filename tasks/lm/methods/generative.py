@@ -20,12 +20,10 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from tasks.lm.batches import Mixture
 from tasks.lm.causal import limit_of
 from tasks.lm.methods.method import Method, Row, Shares
 from tasks.lm.methods.replay import with_older
-from tasks.lm.methods.samples import at_most
-from tasks.lm.methods.seen import count_slice, slices_seen
+from tasks.lm.shares import at_most
 from tasks.lm.template import ANSWER_MARKER, ANSWER_START, answer_of, prompt_text, start_token
 from tasks.method_params import Generative as GenerativeSettings
 
@@ -42,7 +40,6 @@ class Generative(Method):
         self.seed = seed
 
     def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
-        self.seen = slices_seen(previous, self.settings.name)
         self.writer = Writer(model, tokenizer, self.settings)
         return model
 
@@ -52,10 +49,6 @@ class Generative(Method):
             written = pseudo_rows(self.writer, self.settings, shares[0].rows, self.seed)
             shares = with_older(shares, uncontradicted(written, shares[0].rows), self.settings.share)
         return with_whole(shares, self.settings.lm_share, self.seed)
-
-    def end(self, model: PreTrainedModel, data: Mixture, out: Path) -> PreTrainedModel:
-        count_slice(out, self.settings.name, self.seen)
-        return model
 
 
 def with_whole(shares: Shares, lm_share: float, seed: int) -> Shares:

@@ -22,8 +22,6 @@ from tasks.method_params import KAdapter as KAdapterSettings
 class KAdapter(Method):
     """Trains the newest adapter alone; those of earlier slices stay as they are."""
 
-    weights = "adapter"
-
     def __init__(self, settings: KAdapterSettings, seed: int):
         self.settings = settings
         self.seed = seed

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tasks.lm.batches import Batch, Mixture
-from tasks.lm.methods.ema import copied
+from tasks.lm.batches import Batch
 from tasks.lm.methods.method import Method
-from tasks.lm.methods.seen import count_slice, slices_seen
+from tasks.lm.methods.weights import Weights, copied
 from tasks.method_params import L2 as L2Settings
 
 
@@ -18,16 +17,12 @@ from tasks.method_params import L2 as L2Settings
 class L2(Method):
     """Adds strength * sum_i (theta_i - theta*_i)^2, theta* being the weights before this slice."""
 
-    weights = "all"
-
     def __init__(self, settings: L2Settings, seed: int):
         self.settings = settings
-        self.seen = 0
-        self.anchor: dict[str, Tensor] = {}
+        self.anchor: Weights = {}
 
     def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
-        self.seen = slices_seen(previous, self.settings.name)
-        if self.seen:  # the base model has learnt none: there is nothing to keep yet
+        if self.seen.knows:
             self.anchor = copied(model)
         return model
 
@@ -37,7 +32,3 @@ class L2(Method):
         # in float32: a bfloat16 sum of many small squares stops growing
         pulls = [(value.float() - self.anchor[name]).square().sum() for name, value in model.named_parameters()]
         return self.settings.strength * torch.stack(pulls).sum()
-
-    def end(self, model: PreTrainedModel, data: Mixture, out: Path) -> PreTrainedModel:
-        count_slice(out, self.settings.name, self.seen)
-        return model

@@ -31,8 +31,6 @@ NAME = "default"  # of the one adapter that a slice trains, within peft
 class LoRA(Method):
     """Trains one adapter per slice and merges it into the weights at the end."""
 
-    weights = "adapter"
-
     def __init__(self, settings: LoRASettings, seed: int):
         self.settings = settings
         self.seed = seed

@@ -6,12 +6,14 @@ The task vector of a slice is tau = theta_new - theta_previous. The kept weights
 * ties (Yadav et al. 2023, arXiv 2306.01708): only each tensor's largest values; where signs differ, the stronger wins
 * dare (Yu et al. 2024, arXiv 2311.03099): random values are dropped, and those that are left divided by their share
 
+New rows alone would always choose c = 1, which is naive fine-tuning: where nothing older is trained on, c is a setting.
+
 With `earlier`, m takes two vectors, tau and the sum of what earlier slices changed, and its result is added to the
 weights that both start from: the model of the first slice, which is not merged itself. peft does the arithmetic.
 """
 
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import torch
 from peft.utils.merge_utils import dare_linear, task_arithmetic, ties
@@ -23,7 +25,8 @@ from tasks import artifact
 from tasks.lm.batches import Mixture, Sequence, batches_of, encode
 from tasks.lm.causal import answer_logits, limit_of
 from tasks.lm.methods.method import Method, Row, Shares
-from tasks.lm.methods.samples import split_off
+from tasks.lm.methods.weights import of_each
+from tasks.lm.shares import split_off
 from tasks.method_params import Merging as MergingSettings
 
 CHOICE = "merging.json"
@@ -37,10 +40,8 @@ class Merging(Method):
     """Takes, of `coefficients`, the c with the highest mean log-likelihood per answer token, mean over the shares.
 
     It holds `held_out` of the rows of every share that the methods before it in the list have made, so it stands
-    after replay.
+    after replay. Where there are no old or no new ones to hold out, c is `alone`.
     """
-
-    weights = "all"
 
     def __init__(self, settings: MergingSettings, seed: int):
         self.settings = settings
@@ -52,26 +53,30 @@ class Merging(Method):
     def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
         self.tokenizer = tokenizer
         folder = previous / "method"
-        if (folder / CHOICE).exists():  # the base model has none: there is nothing to keep yet
+        if self.seen.knows:
             self.before = {name: value.detach().clone() for name, value in model.named_parameters()}
         if self.settings.earlier and (folder / EARLIER).exists():
-            self.earlier = {name: value.to(model.device) for name, value in load_file(folder / EARLIER).items()}
+            self.earlier = of_each(load_file(folder / EARLIER), model)
         return model
 
     def examples(self, shares: Shares, older: list[Row]) -> Shares:
+        self.held_out = []
         if not self.before or not any(each.rows for each in shares):
             return shares
-        self.held_out = []
         left: Shares = []
+        held: list[list[Row]] = []
         for number, each in enumerate(shares):
-            part = min(self.settings.held_out, MOST_ROWS / max(1, len(each.rows)))
-            (rest,), (held,) = split_off([each], part, self.seed + number)
+            (rest,), (out,) = split_off([each], self._part(len(each.rows)), self.seed + number)
             left.append(rest)
-            if held.rows:
-                self.held_out.append(held.rows)
-        if not self.held_out:  # too few rows: those that are trained on choose
-            self.held_out = [each.rows for each in shares if each.rows]
+            held.append(out.rows)
+        if not (held[0] and any(held[1:])):
+            return shares
+        self.held_out = [rows for rows in held if rows]
         return left
+
+    def _part(self, rows: int) -> float:
+        """Which part of so many rows is held out: at least one, unless it is the only one."""
+        return min(max(self.settings.held_out, 1 / rows), MOST_ROWS / rows) if rows > 1 else 0.0
 
     @torch.no_grad()
     def end(self, model: PreTrainedModel, data: Mixture, out: Path) -> PreTrainedModel:
@@ -80,19 +85,24 @@ class Merging(Method):
             artifact.write_json(out / CHOICE, {"coefficient": None, "scores": []})
             return model
         merged = self._merged(model)
+        scores = self._scores(model, merged) if self.held_out else []
+        best = max(scores, key=lambda each: (each["mean"], each["coefficient"]))["coefficient"] if scores else None
+        coefficient = self.settings.alone if best is None else best
+        self._put(model, merged, coefficient)
+        artifact.write_json(out / CHOICE, {"coefficient": coefficient, "scores": scores})
+        if self.settings.earlier:
+            save_file({name: (coefficient * value).cpu() for name, value in merged.items()}, out / EARLIER)
+        return model
+
+    def _scores(self, model: PreTrainedModel, merged: dict[str, Tensor]) -> list[dict[str, Any]]:
+        """Of each coefficient: the mean log-likelihood of every share's held-out rows, and the mean of these."""
         sequences = [encode(rows, self.tokenizer, limit_of(model)) for rows in self.held_out]
-        scores = {}
+        scores = []
         for coefficient in self.settings.coefficients:
             self._put(model, merged, coefficient)
-            scores[coefficient] = [log_likelihood(model, each) for each in sequences]
-        means = {coefficient: sum(each) / len(each) for coefficient, each in scores.items()}
-        best = max(means, key=lambda coefficient: (means[coefficient], coefficient))
-        self._put(model, merged, best)
-        table = [{"coefficient": each, "mean": means[each], "shares": scores[each]} for each in scores]
-        artifact.write_json(out / CHOICE, {"coefficient": best, "scores": table})
-        if self.settings.earlier:
-            save_file({name: (best * value).cpu() for name, value in merged.items()}, out / EARLIER)
-        return model
+            shares = [log_likelihood(model, each) for each in sequences]
+            scores.append({"coefficient": coefficient, "mean": sum(shares) / len(shares), "shares": shares})
+        return scores
 
     def _merged(self, model: PreTrainedModel) -> dict[str, Tensor]:
         with torch.random.fork_rng():

@@ -1,27 +1,14 @@
 """What a method may do, at seven moments of a slice. A method overrides what it needs, and only that."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from tasks.corpus.slices import Row
 from tasks.lm.batches import Batch, Mixture
-
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Share:
-    """Rows that have a fixed share of every batch; the share is multiplied by `decay` at each fifth of the steps."""
-
-    rows: list[Row]
-    share: float
-    decay: float = 1.0
-
-
-Shares = list[Share]
+from tasks.lm.methods.seen import Seen
+from tasks.lm.shares import Share, Shares  # noqa: F401 (a method's file takes all that it is made of from here)
 
 
 class Method:
@@ -31,8 +18,9 @@ class Method:
     order, and at the end in reverse. A resumed run calls `begin` and `examples` again: they depend on the seed alone.
     """
 
-    weights = "any"  # "all": needs every weight trainable as it is; "adapter": trains modules of its own; "subset"
-    steps = 0  # of this slice; stage 1 sets it
+    steps = 0  # of this slice; stage 1 sets this and what follows
+    seen = Seen()  # what the model before this slice has learnt
+    keepable: list[Row] = []  # from the end of training on: the rows that the next slice will have as older ones
 
     def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
         """Before training: load what the slice before left in `previous`/method, wrap or freeze the model."""

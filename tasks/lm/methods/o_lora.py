@@ -27,8 +27,6 @@ EARLIER = "o_lora.safetensors"  # per layer, the rows of all A so far: [slices *
 class OLoRA(Method):
     """Trains one adapter per slice, merges it, and keeps its A for the slices to come."""
 
-    weights = "adapter"
-
     def __init__(self, settings: OLoRASettings, seed: int):
         self.settings = settings
         self.seed = seed

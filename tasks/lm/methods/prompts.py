@@ -27,8 +27,6 @@ MOST = 0.5  # of the model's positions
 class PromptTuning(Method):
     """Trains the embeddings of the virtual tokens; they begin as tokens drawn from the vocabulary."""
 
-    weights = "adapter"
-
     def __init__(self, settings: PromptTuningSettings, seed: int):
         self.settings = settings
         self.seed = seed
@@ -50,8 +48,6 @@ class PrefixTuning(Method):
     The paper finds that start better than a random one (section 7.4). Its reparametrisation by an MLP is left out: the
     MLP would have to be kept, for the next slice to train on.
     """
-
-    weights = "adapter"
 
     def __init__(self, settings: PrefixTuningSettings, seed: int):
         self.settings = settings

@@ -12,13 +12,10 @@ from pathlib import Path
 from typing import final
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tasks.lm.batches import Mixture
-from tasks.lm.methods.ema import copied
 from tasks.lm.methods.method import Method
-from tasks.lm.methods.seen import count_slice, slices_seen
+from tasks.lm.methods.weights import Weights, copied
 from tasks.method_params import RecAdam as RecAdamSettings
 
 
@@ -29,16 +26,12 @@ class RecAdam(Method):
     t is the share of the slice's steps that are done, so `k` and `t0` mean the same whatever their number.
     """
 
-    weights = "all"
-
     def __init__(self, settings: RecAdamSettings, seed: int):
         self.settings = settings
-        self.seen = 0
-        self.anchor: dict[str, Tensor] = {}
+        self.anchor: Weights = {}
 
     def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
-        self.seen = slices_seen(previous, self.settings.name)
-        if self.seen:  # the base model has learnt none: there is nothing to keep yet
+        if self.seen.knows:
             self.anchor = copied(model)
         return model
 
@@ -51,10 +44,6 @@ class RecAdam(Method):
         for name, value in model.named_parameters():
             value.copy_(torch.lerp(value.float(), self.anchor[name], pull))
         return rate * learn
-
-    def end(self, model: PreTrainedModel, data: Mixture, out: Path) -> PreTrainedModel:
-        count_slice(out, self.settings.name, self.seen)
-        return model
 
 
 def annealed(done: int, steps: int, settings: RecAdamSettings) -> float:

@@ -4,14 +4,11 @@ A slice that is warmed up to the full rate forgets most of all by that; without 
 fall geometrically here, a simple form of the autoregressive schedules of TiC-LM (Li et al. 2025, arXiv 2504.02107).
 """
 
-from pathlib import Path
 from typing import final
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
-from tasks.lm.batches import Mixture
 from tasks.lm.methods.method import Method
-from tasks.lm.methods.seen import count_slice, slices_seen
 from tasks.method_params import Rewarming as RewarmingSettings
 
 
@@ -21,15 +18,6 @@ class Rewarming(Method):
 
     def __init__(self, settings: RewarmingSettings, seed: int):
         self.settings = settings
-        self.seen = 0
-
-    def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
-        self.seen = slices_seen(previous, self.settings.name)
-        return model
 
     def before_update(self, model: PreTrainedModel, step: int, rate: float) -> float:
-        return rate * max(self.settings.floor, self.settings.decay**self.seen)
-
-    def end(self, model: PreTrainedModel, data: Mixture, out: Path) -> PreTrainedModel:
-        count_slice(out, self.settings.name, self.seen)
-        return model
+        return rate * max(self.settings.floor, self.settings.decay**self.seen.slices)

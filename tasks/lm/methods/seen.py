@@ -1,17 +1,62 @@
-"""How many slices a method has learnt from, in a small JSON file that each slice hands to the next."""
+"""What the model before a slice has learnt, in two small files that each slice hands to the next."""
 
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from tasks import artifact
 
-
-def slices_seen(previous: Path, name: str) -> int:
-    """The slices that the model in `previous` has learnt with the method; the base model, and another's, has none."""
-    path = previous / "method" / f"{name}.json"
-    return int(artifact.read_json(path)["slices"]) if path.exists() else 0
+SLICES = "slices.json"  # {"slices": how many were learnt, "by_method": {name: how many of them by it}}
+BASE = "base.json"  # {"pretrained": whether the base was trained elsewhere}; without the file, it was not
 
 
-def count_slice(out: Path, name: str, seen: int) -> None:
-    """Write into the folder `out` that one more slice was learnt, after `seen`."""
+@dataclass(frozen=True)
+class Seen:
+    """slices: that the model has learnt. own: of these, by the method that is asked. pretrained: the base elsewhere."""
+
+    slices: int = 0
+    own: int = 0
+    pretrained: bool = False
+
+    @property
+    def knows(self) -> bool:
+        """Whether there is something to keep: a base that was built here speaks, but knows no answers yet."""
+        return self.slices > 0 or self.pretrained
+
+
+def seen_in(previous: Path, method: str = "", learns: bool = True) -> Seen:
+    """What the model in `previous` has learnt.
+
+    Args:
+        previous: a model's folder.
+        method: whose own slices are counted.
+        learns: false if the slice is only shown to a model that has just learnt it (a comparison's first one): then
+            it is not counted, and what is told is what was known before it.
+    """
+    counts = _counts(previous)
+    shown = 0 if learns else 1
+    base = previous / "method" / BASE
+    return Seen(
+        slices=max(0, counts["slices"] - shown),
+        own=max(0, counts["by_method"].get(method, 0) - shown),
+        pretrained=base.exists() and bool(artifact.read_json(base)["pretrained"]),
+    )
+
+
+def count_slice(previous: Path, out: Path, methods: Iterable[str], learnt: bool) -> None:
+    """Write into the folder `out` what the next slice will have before it; a slice that was only shown adds nothing."""
+    counts = _counts(previous)
+    if learnt:
+        counts["slices"] += 1
+        for name in methods:
+            counts["by_method"][name] = counts["by_method"].get(name, 0) + 1
     out.mkdir(exist_ok=True)
-    artifact.write_json(out / f"{name}.json", {"slices": seen + 1})
+    artifact.write_json(out / SLICES, counts)
+    if (previous / "method" / BASE).exists():
+        shutil.copy(previous / "method" / BASE, out / BASE)
+
+
+def _counts(folder: Path) -> dict:
+    path = folder / "method" / SLICES
+    return artifact.read_json(path) if path.exists() else {"slices": 0, "by_method": {}}

@@ -39,8 +39,6 @@ class SparseMemory(Method):
     What the next slice needs is one count per slot, whatever the number of slices.
     """
 
-    weights = "subset"
-
     def __init__(self, settings: SparseMemorySettings, seed: int):
         self.settings = settings
         self.seed = seed
@@ -63,8 +61,8 @@ class SparseMemory(Method):
 
     def examples(self, shares: Shares, older: list[Row]) -> Shares:
         if self.earlier:
-            trained = shares[0].rows or [row for each in shares for row in each.rows]
-            rows = sampled(trained, self.settings.samples, self.seed)
+            learnt = shares[0].rows or [row for each in shares for row in each.rows]
+            rows = sampled(learnt, self.settings.samples, self.seed)
             counts, _ = accesses(self.model, encode(rows, self.tokenizer, limit_of(self.model)), self.settings.accessed)
             for name, count in counts.items():
                 score = specificity(count, self.earlier[name], int(self.earlier[ROWS]))

@@ -5,9 +5,12 @@ import torch
 from tasks import artifact
 from tasks.lm.batches import Mixture, Part, encode
 from tasks.lm.causal import limit_of, load, save
+from tasks.lm.methods import METHODS
+from tasks.lm.methods.seen import count_slice, seen_in
 from tasks.lm.training import Schedule, train
 
 STEPS = 6
+METHOD_NAMES = {method: name for name, method in METHODS.items()}
 
 
 def quiet(step, values):
@@ -17,7 +20,8 @@ def quiet(step, values):
 def train_slice(method, rows, previous, out, learning_rate=1e-2, steps=STEPS, log=quiet):
     """Return the model that `end` makes, and what the trained one said of IDS before that."""
     model, tokenizer = load(previous)
-    method.steps = steps
+    name = METHOD_NAMES.get(type(method), "new")
+    method.steps, method.seen = steps, seen_in(previous, name, learns=steps > 0)
     model = method.begin(model, tokenizer, previous)
     data = Mixture([Part(encode(rows, tokenizer, limit_of(model)), 1.0)], 128, steps, 0, model.device)
     scratch = out.with_name(f"{out.name}-scratch")
@@ -25,7 +29,9 @@ def train_slice(method, rows, previous, out, learning_rate=1e-2, steps=STEPS, lo
     train(model, data, schedule, methods=[method], scratch=scratch, log=log, seed=0)
     before_end = logits(model)
     with artifact.writing(out) as folder:
+        method.keepable = rows
         ended = method.end(model, data, folder / "method")
+        count_slice(previous, folder / "method", [name], learnt=steps > 0)
         save(ended, tokenizer, folder)
     return ended, before_end
 

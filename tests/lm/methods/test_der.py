@@ -1,4 +1,3 @@
-import json
 import shutil
 
 import pytest
@@ -8,7 +7,7 @@ from torch import nn
 
 from tasks.lm.batches import Mixture, Part, collate, encode
 from tasks.lm.causal import answer_logits, build
-from tasks.lm.methods.der import DER, still_valid
+from tasks.lm.methods.der import DER
 from tasks.lm.methods.method import Share
 from tasks.lm.mixing import encoded
 from tasks.lm.training import Schedule, train
@@ -56,17 +55,19 @@ def begun(model, tokenizer, previous, **settings):
     return method
 
 
-def learn(model, tokenizer, previous, out, fresh, **settings):
-    """One slice, without any training step."""
+def learn(model, tokenizer, previous, out, fresh, older=(), **settings):
+    """One slice, without any training step, after which its own rows and the older ones may be kept."""
     method = begun(model, tokenizer, previous, **settings)
-    shares = method.examples([Share(fresh, 1.0)], [])
+    shares = method.examples([Share(fresh, 1.0)], list(older))
+    method.keepable = [*older, *fresh]
     assert method.end(model, None, out / "method") is model
     return method, shares
 
 
 def buffer(folder):
-    rows = [json.loads(line) for line in (folder / "method" / "der.jsonl").read_text().splitlines()]
-    return rows, load_file(folder / "method" / "der.safetensors")
+    """The stored logits by row id."""
+    assert {path.name for path in (folder / "method").iterdir()} == {"der.safetensors"}  # and no row
+    return load_file(folder / "method" / "der.safetensors")
 
 
 def logits_by_hand(model, tokenizer, row):
@@ -84,14 +85,12 @@ def test_the_buffer_holds_the_logits_of_rows_with_a_prompt_as_learnt(der_tiny, t
     (tmp_path / "one").mkdir()
     _, shares = learn(model, tokenizer, tmp_path / "base", tmp_path / "one", [*TEXTS, *OLD], rows=8)
     assert shares == [Share([*TEXTS, *OLD], 1.0)]  # the oldest slice has no buffer to replay
-    rows, logits = buffer(tmp_path / "one")
-    assert len(rows) == 8
-    assert all(row in OLD for row in rows)
-    assert set(logits) == {row["id"] for row in rows}
-    for row in rows:
-        assert logits[row["id"]].dtype == torch.float16
-        expected = logits_by_hand(model, tokenizer, row).detach()
-        torch.testing.assert_close(logits[row["id"]].float(), expected.cpu(), rtol=1e-3, atol=1e-3)
+    logits, by_id = buffer(tmp_path / "one"), {row["id"]: row for row in OLD}
+    assert len(logits) == 8
+    for name, value in logits.items():
+        assert value.dtype == torch.float16
+        expected = logits_by_hand(model, tokenizer, by_id[name]).detach()
+        torch.testing.assert_close(value.float(), expected.cpu(), rtol=1e-3, atol=1e-3)
 
 
 def test_the_buffer_has_as_many_rows_of_every_fact(der_tiny, tmp_path):
@@ -99,7 +98,7 @@ def test_the_buffer_has_as_many_rows_of_every_fact(der_tiny, tmp_path):
     many = [question("one", 0, 10 + number, f"Again {number}?", "Ada") for number in range(30)]
     (tmp_path / "one").mkdir()
     learn(model, tokenizer, tmp_path / "base", tmp_path / "one", [*many, *OLD], rows=8)
-    facts = [row["fact"] for row in buffer(tmp_path / "one")[0]]
+    facts = [name.split("/")[1] for name in buffer(tmp_path / "one")]
     assert {facts.count(fact) for fact in set(facts)} == {2}
     assert len(set(facts)) == 4
 
@@ -109,31 +108,38 @@ def test_old_rows_keep_the_logits_that_they_were_learnt_with_and_need_no_older_f
     for name in ("one", "two", "three"):
         (tmp_path / name).mkdir()
     learn(model, tokenizer, tmp_path / "base", tmp_path / "one", OLD, rows=6)
-    first_rows, first = buffer(tmp_path / "one")
+    first = buffer(tmp_path / "one")
     disturb(model)
-    learn(model, tokenizer, tmp_path / "one", tmp_path / "two", NEW, rows=9)
+    learn(model, tokenizer, tmp_path / "one", tmp_path / "two", NEW, OLD, rows=9)
     shutil.rmtree(tmp_path / "one")
     disturb(model)
-    learn(model, tokenizer, tmp_path / "two", tmp_path / "three", NEW[:1], rows=9)
-    rows, logits = buffer(tmp_path / "three")
-    assert {row["id"].split("/")[0] for row in rows} == {"one", "two"}
-    kept = [row for row in rows if row["id"].startswith("one")]
-    assert all(row in first_rows for row in kept)
-    assert all(torch.equal(logits[row["id"]], first[row["id"]]) for row in kept)
+    learn(model, tokenizer, tmp_path / "two", tmp_path / "three", NEW[:1], [*OLD, *NEW[1:]], rows=9)
+    logits = buffer(tmp_path / "three")
+    assert {name.split("/")[0] for name in logits} == {"one", "two"}
+    kept = [name for name in logits if name.startswith("one")]
+    assert all(torch.equal(logits[name], first[name]) for name in kept)
 
 
-def test_a_buffer_row_among_the_slices_own_stays_in_the_buffer_once(der_tiny, tmp_path):
-    """As with joint training, whose rows are all the slice's own."""
+@pytest.mark.parametrize("rows", [3, 100])
+def test_of_a_pool_it_holds_only_what_is_in_the_pool(der_tiny, tmp_path, rows):
     model, tokenizer = der_tiny
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    learn(model, tokenizer, tmp_path / "base", tmp_path / "one", OLD, rows=12)
-    disturb(model)
-    learn(model, tokenizer, tmp_path / "one", tmp_path / "two", [*NEW, *OLD], rows=40)
-    rows, logits = buffer(tmp_path / "two")
-    assert sorted(row["id"] for row in rows) == sorted(row["id"] for row in [*NEW, *OLD])
-    _, first = buffer(tmp_path / "one")
-    assert all(torch.equal(logits[name], value) for name, value in first.items())
+    (tmp_path / "one").mkdir()
+    method = begun(model, tokenizer, tmp_path / "base", rows=rows)
+    method.examples([Share(OLD, 1.0)], [])
+    method.keepable = OLD[2:7]
+    method.end(model, None, tmp_path / "one" / "method")
+    held = set(buffer(tmp_path / "one"))
+    assert held <= {row["id"] for row in OLD[2:7]}
+    assert len(held) == min(rows, 5)
+
+
+def test_what_was_not_learnt_with_it_has_no_logits(der_tiny, tmp_path):
+    """Of older rows that the buffer did not choose, the logits of the day they were learnt are gone."""
+    model, tokenizer = der_tiny
+    (tmp_path / "two").mkdir()
+    _, shares = learn(model, tokenizer, tmp_path / "base", tmp_path / "two", NEW, OLD, rows=100)
+    assert len(shares) == 1
+    assert set(buffer(tmp_path / "two")) == {row["id"] for row in NEW}
 
 
 def second_slice(model, tokenizer, tmp_path, **settings):
@@ -141,17 +147,16 @@ def second_slice(model, tokenizer, tmp_path, **settings):
     (tmp_path / "one").mkdir()
     learn(model, tokenizer, tmp_path / "base", tmp_path / "one", OLD, rows=len(OLD))
     disturb(model)
-    method = begun(model, tokenizer, tmp_path / "one", **settings)
-    return method, buffer(tmp_path / "one")
+    return begun(model, tokenizer, tmp_path / "one", **settings), buffer(tmp_path / "one")
 
 
 def test_the_penalty_is_alpha_times_the_mean_square_on_buffer_rows_in_whatever_order(der_tiny, tmp_path):
     model, tokenizer = der_tiny
-    method, (rows, stored) = second_slice(model, tokenizer, tmp_path, alpha=0.7, share=0.3)
+    method, stored = second_slice(model, tokenizer, tmp_path, alpha=0.7, share=0.3)
     replayed = Share(OLD[:4], 0.25)
-    shares = method.examples([Share(NEW, 0.75), replayed], [])
+    shares = method.examples([Share(NEW, 0.75), replayed], OLD)
     assert [share.share for share in shares] == [pytest.approx(0.525), pytest.approx(0.175), 0.3]
-    assert shares[2].rows == rows
+    assert shares[2].rows == OLD
     thinned = [shares[2].rows[index] for index in (9, 2, 7, 4)]  # what else may happen to a share before it is encoded
     parts = [Part(encode(each, tokenizer, 64), 0.3) for each in (NEW, replayed.rows, thinned)]
     origin = [(2, 3), (0, 1), (1, 2), (2, 0), (2, 1), (0, 0)]
@@ -179,7 +184,7 @@ def test_every_batch_of_a_mixture_finds_its_logits_although_the_share_was_thinne
     (tmp_path / "one").mkdir()
     learn(model, tokenizer, tmp_path / "base", tmp_path / "one", many, rows=150)
     method = begun(model, tokenizer, tmp_path / "one")
-    shares = method.examples([Share(NEW, 1.0)], [])
+    shares = method.examples([Share(NEW, 1.0)], many)
     parts = encoded(shares, tokenizer, 64, tokens=6 * 128, seed=0)
     assert len(parts[1].sequences) < len(shares[1].rows) == 150
     data = Mixture(parts, 128, 6, 0, model.device)
@@ -193,7 +198,7 @@ def test_every_batch_of_a_mixture_finds_its_logits_although_the_share_was_thinne
 def test_buffer_rows_have_their_share_of_the_cross_entropy(der_tiny, tmp_path):
     model, tokenizer = der_tiny
     method, _ = second_slice(model, tokenizer, tmp_path, share=0.4)
-    shares = method.examples([Share(NEW, 1.0)], [])
+    shares = method.examples([Share(NEW, 1.0)], OLD)
     data = Mixture(encoded(shares, tokenizer, 64, 1000, 0), 50, 20, 0, model.device)
     old = new = 0
     for step in range(20):
@@ -203,32 +208,15 @@ def test_buffer_rows_have_their_share_of_the_cross_entropy(der_tiny, tmp_path):
     assert old / (old + new) == pytest.approx(0.4, abs=0.08)
 
 
-def test_rows_that_were_overridden_leave_the_buffer():
-    peru, fiji = OLD[3], OLD[9]
-    chat = {"id": "one/chat/1", "kind": "chat", "fact": None, "prompt": "Hello", "target": "Hi"}
-    kept = [peru, fiji, chat]
-    again = {**peru, "id": "two/1", "target": "Zoe", "fact": "two/1"}
-    assert still_valid(kept, [again], []) == [fiji, chat]
-    assert still_valid(kept, [{**again, "target": peru["target"]}], []) == kept  # said again, not changed
-    other_answer = {**chat, "id": "two/chat/1", "target": "Good day"}
-    assert still_valid(kept, [other_answer, {**other_answer, "target": "Hi"}], []) == kept  # both are right
-    assert still_valid(kept, NEW, [OLD[10]]) == [fiji, chat]  # Fiji's fact is among the older rows, Peru's is not
-    assert still_valid(kept, NEW, []) == kept
-
-
 def test_an_overridden_row_is_neither_replayed_nor_handed_on(der_tiny, tmp_path):
+    """The caller hands over only rows that are still true."""
     model, tokenizer = der_tiny
-    method, (rows, _) = second_slice(model, tokenizer, tmp_path)
-    changed = {**OLD[0], "id": "two/0/en/question0", "target": "Zoe", "fact": "two/0"}
-    assert OLD[0] in rows
-    shares = method.examples([Share([changed], 1.0)], [])
-    assert OLD[0] not in shares[1].rows
+    second_slice(model, tokenizer, tmp_path)
     (tmp_path / "two").mkdir()
-    method.end(model, None, tmp_path / "two" / "method")
-    rows, logits = buffer(tmp_path / "two")
-    assert OLD[0] not in rows
-    assert OLD[0]["id"] not in logits
-    assert changed in rows
+    changed = {**OLD[0], "id": "two/0/en/question0", "target": "Zoe", "fact": "two/0"}
+    _, shares = learn(model, tokenizer, tmp_path / "one", tmp_path / "two", [changed], OLD[3:])
+    assert shares[1].rows == OLD[3:]
+    assert set(buffer(tmp_path / "two")) == {row["id"] for row in [changed, *OLD[3:]]}
 
 
 def test_without_buffer_rows_nothing_is_added(der_tiny, tmp_path):
@@ -247,16 +235,16 @@ def test_the_same_slice_leaves_the_same_bytes(der_tiny, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         learn(model, tokenizer, tmp_path / "base", tmp_path / name, OLD, rows=7)
-    for file in ("der.jsonl", "der.safetensors"):
-        assert (tmp_path / "a" / "method" / file).read_bytes() == (tmp_path / "b" / "method" / file).read_bytes()
+    one, other = (tmp_path / name / "method" / "der.safetensors" for name in ("a", "b"))
+    assert one.read_bytes() == other.read_bytes()
 
 
 def test_bfloat16_weights_are_compared_in_float32(der_tiny, tmp_path):
     model, tokenizer = der_tiny
     model.bfloat16()
-    method, (_, stored) = second_slice(model, tokenizer, tmp_path)
+    method, stored = second_slice(model, tokenizer, tmp_path)
     assert {value.dtype for value in stored.values()} == {torch.float16}
-    shares = method.examples([Share(NEW, 1.0)], [])
+    shares = method.examples([Share(NEW, 1.0)], OLD)
     batch = collate(encode(shares[1].rows[:3], tokenizer, 64), model.device, [(1, 0), (1, 1), (1, 2)])
     penalty = method.penalty(model, batch, answer_logits(model, batch))
     assert penalty.dtype == torch.float32
@@ -269,7 +257,7 @@ def run(tmp_path, scratch, alpha, killed_at=None):
         (tmp_path / "one").mkdir()
         learn(model, tokenizer, tmp_path / "base", tmp_path / "one", OLD, rows=6)
     method = begun(model, tokenizer, tmp_path / "one", alpha=alpha, share=0.4)
-    shares = method.examples([Share(NEW, 1.0)], [])
+    shares = method.examples([Share(NEW, 1.0)], OLD)
     data = Mixture(encoded(shares, tokenizer, 64, 10 * 192, 0), 192, 10, 0, model.device)
 
     def log(step, values):

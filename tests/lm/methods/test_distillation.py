@@ -7,7 +7,7 @@ from torch import nn
 from tasks.lm.batches import Mixture, Part, collate, encode, rows_of
 from tasks.lm.causal import answer_logits, build
 from tasks.lm.methods.distillation import Distillation, softened_kl
-from tasks.lm.methods.seen import count_slice
+from tasks.lm.methods.seen import Seen
 from tasks.lm.training import Schedule, train
 from tasks.method_params import Distillation as DistillationSettings
 from tests.lm.conftest import SETTINGS
@@ -16,10 +16,9 @@ ORIGIN = [(1, 5), (0, 0), (2, 3), (0, 1)]
 
 
 def begun(model, tokenizer, folder, seen=1, **settings):
-    """After so many slices that were learnt with the method."""
-    if seen:
-        count_slice(folder / "method", "distillation", seen)
+    """After so many slices."""
     method = Distillation(DistillationSettings(name="distillation", **settings), seed=0)
+    method.seen = Seen(slices=seen)
     assert method.begin(model, tokenizer, folder) is model
     return method
 
@@ -208,9 +207,7 @@ def test_nothing_is_added_on_the_slice_that_starts_from_the_base_nor_without_row
     batch = collate(encode(rows[:4], tokenizer, 64), model.device)
     assert first.teacher is None
     assert first.penalty(model, batch, answer_logits(model, batch)) == 0.0
-    assert first.end(model, None, tmp_path / "method") is model
-    second = Distillation(DistillationSettings(name="distillation"), seed=0)
-    second.begin(model, tokenizer, tmp_path)
+    second = begun(model, tokenizer, tmp_path)
     assert second.teacher is not None
     assert second.penalty(model, batch, answer_logits(model, batch)) == 0.0  # the batch has no replayed rows
 

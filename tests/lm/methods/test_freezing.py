@@ -6,6 +6,7 @@ from tasks.errors import BadInput
 from tasks.lm.batches import Mixture, Part, encode
 from tasks.lm.blocks import blocks_of
 from tasks.lm.methods.freezing import FrozenBackbone, FrozenBottom
+from tasks.lm.methods.seen import Seen
 from tasks.lm.training import Schedule, train
 from tasks.method_params import FrozenBackbone as FrozenBackboneSettings
 from tasks.method_params import FrozenBottom as FrozenBottomSettings
@@ -25,12 +26,10 @@ def llama():
     return LlamaForCausalLM(LlamaConfig(vocab_size=320, **sizes, num_key_value_heads=2, tie_word_embeddings=False))
 
 
-def after_a_slice(method, model, tokenizer, folder):
-    """Let the method see one slice that starts from the base; return the folder that the next starts from."""
-    method.begin(model, tokenizer, folder / "base")
-    (folder / "one").mkdir()
-    method.end(model, None, folder / "one" / "method")
-    return folder / "one"
+def after(slices, method):
+    """The method as it comes to a model that has learnt so many slices."""
+    method.seen = Seen(slices=slices)
+    return method
 
 
 def moved_by_training(model, tokenizer, rows, methods, scratch):
@@ -57,9 +56,8 @@ def test_the_slice_from_the_base_warms_up_everything(tiny, rows, tmp_path, kind,
 def test_after_the_first_slice_only_the_head_learns(tiny, rows, tmp_path, make):
     model, tokenizer = tiny
     model = make() if make else model
-    previous = after_a_slice(FrozenBackbone(BACKBONE, seed=0), model, tokenizer, tmp_path)
-    method = FrozenBackbone(BACKBONE, seed=0)
-    method.begin(model, tokenizer, previous)
+    method = after(1, FrozenBackbone(BACKBONE, seed=0))
+    method.begin(model, tokenizer, tmp_path)
     head = next(name for name, value in model.named_parameters() if value is model.get_output_embeddings().weight)
     assert moved_by_training(model, tokenizer, rows, [method], tmp_path / "scratch") == {head}
     assert not model.config.tie_word_embeddings
@@ -68,13 +66,9 @@ def test_after_the_first_slice_only_the_head_learns(tiny, rows, tmp_path, make):
 def test_the_number_of_warm_slices_is_a_choice(tiny, tmp_path):
     model, tokenizer = tiny
     two = FrozenBackboneSettings(name="frozen_backbone", warm_slices=2)
-    previous = after_a_slice(FrozenBackbone(two, seed=0), model, tokenizer, tmp_path)
-    second = FrozenBackbone(two, seed=0)
-    second.begin(model, tokenizer, previous)
+    after(1, FrozenBackbone(two, seed=0)).begin(model, tokenizer, tmp_path)
     assert all(value.requires_grad for value in model.parameters())
-    (tmp_path / "two").mkdir()
-    second.end(model, None, tmp_path / "two" / "method")
-    FrozenBackbone(two, seed=0).begin(model, tokenizer, tmp_path / "two")
+    after(2, FrozenBackbone(two, seed=0)).begin(model, tokenizer, tmp_path)
     assert [value.requires_grad for value in model.parameters()].count(True) == 1
 
 
@@ -90,9 +84,8 @@ def test_the_number_of_warm_slices_is_a_choice(tiny, tmp_path):
 def test_after_the_first_slice_the_bottom_stays_and_all_else_learns(tiny, rows, tmp_path, make, frozen):
     model, tokenizer = tiny
     model = make() if make else model
-    previous = after_a_slice(FrozenBottom(BOTTOM, seed=0), model, tokenizer, tmp_path)
-    method = FrozenBottom(BOTTOM, seed=0)
-    method.begin(model, tokenizer, previous)
+    method = after(1, FrozenBottom(BOTTOM, seed=0))
+    method.begin(model, tokenizer, tmp_path)
     moved = moved_by_training(model, tokenizer, rows, [method], tmp_path / "scratch")
     assert moved == {name for name, _ in model.named_parameters() if not name.startswith(frozen)}
     assert "lm_head.weight" in moved  # a tied one, too

@@ -9,6 +9,7 @@ from tasks.lm.batches import collate, encode
 from tasks.lm.causal import answer_logits
 from tasks.lm.methods.merging import MOST_ROWS, Merging, log_likelihood
 from tasks.lm.methods.method import Share
+from tasks.lm.methods.seen import Seen
 from tasks.method_params import Merging as MergingSettings
 
 
@@ -42,6 +43,7 @@ def first_slice(model, tokenizer, rows, folder, chosen):
 def next_slice(model, tokenizer, rows, previous, chosen, by=0.02, seed=0, drop=0):
     """Begin, learn, end; return the weights before and the task vectors."""
     method = Merging(chosen, seed=drop)
+    method.seen = Seen(slices=1)
     method.begin(model, tokenizer, previous)
     method.examples([Share(rows[:6], 0.6), Share(rows[6:], 0.4)], [])
     before = weights(model)
@@ -191,6 +193,7 @@ def test_it_takes_the_coefficient_that_is_best_for_old_and_new_rows_together(tin
     one = first_slice(model, tokenizer, rows, tmp_path, chosen)
     fit(model, tokenizer, old, steps=25)
     method = Merging(chosen, seed=0)
+    method.seen = Seen(slices=1)
     method.begin(model, tokenizer, one)
     shares = method.examples([Share(fresh, 0.6), Share(old, 0.4)], [])
     before = weights(model)
@@ -233,6 +236,7 @@ def begun(model, tokenizer, rows, folder, seed=0, **others):
     chosen = settings(**others)
     previous = folder / "1" if (folder / "1").exists() else first_slice(model, tokenizer, rows, folder, chosen)
     method = Merging(chosen, seed)
+    method.seen = Seen(slices=1)
     method.begin(model, tokenizer, previous)
     return method
 
@@ -266,19 +270,29 @@ def test_a_long_history_is_not_scored_in_whole(tiny, rows, tmp_path):
     assert len(left[1].rows) == 10_000 - MOST_ROWS
 
 
-def test_of_too_few_rows_to_hold_any_out_those_that_are_trained_on_choose(tiny, rows, tmp_path):
+def test_of_few_rows_one_is_held_out(tiny, rows, tmp_path):
     model, tokenizer = tiny
     method = begun(model, tokenizer, rows, tmp_path, held_out=0.05)
-    few = numbered(9, "new")
-    assert method.examples([Share(few, 1.0)], [])[0].rows == few
-    assert method.held_out == [few]
+    left = method.examples([Share(numbered(9, "new"), 0.5), Share(numbered(2, "old"), 0.5)], [])
+    assert [len(each) for each in method.held_out] == [1, 1]
+    assert [len(each.rows) for each in left] == [8, 1]
 
 
-def test_without_any_rows_nothing_is_held_out(tiny, rows, tmp_path):
+@pytest.mark.parametrize("older", [[], [Share([], 0.3)], [Share(numbered(1, "old"), 0.3)]])
+def test_with_nothing_older_to_choose_by_the_coefficient_is_a_setting(tiny, rows, tmp_path, older):
+    """The slice's own held-out rows would always choose 1.0, which is naive fine-tuning."""
     model, tokenizer = tiny
-    method = begun(model, tokenizer, rows, tmp_path)
-    assert method.examples([Share([], 1.0)], []) == [Share([], 1.0)]
-    assert method.held_out == []
+    method = begun(model, tokenizer, rows, tmp_path, coefficients=(0.25, 0.5, 1.0), alone=0.3)
+    shares = [Share(rows, 0.7), *older]
+    assert method.examples(shares, []) == shares  # nothing is held out
+    before = weights(model)
+    fit(model, tokenizer, rows, steps=2)
+    after = weights(model)
+    (tmp_path / "2").mkdir()
+    method.end(model, None, tmp_path / "2" / "method")
+    for name, value in weights(model).items():
+        torch.testing.assert_close(value, 0.7 * before[name] + 0.3 * after[name])
+    assert json.loads((tmp_path / "2" / "method" / "merging.json").read_text()) == {"coefficient": 0.3, "scores": []}
 
 
 @pytest.mark.parametrize("how", ["linear", "ties"])

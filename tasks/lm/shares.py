@@ -1,8 +1,22 @@
-"""Uniform samples of rows, by a seed."""
+"""Rows that have a share of every batch, and uniform samples of them, by a seed."""
+
+from dataclasses import dataclass
 
 import torch
 
-from tasks.lm.methods.method import Row, Share, Shares
+from tasks.corpus.slices import Row
+
+
+@dataclass(frozen=True)
+class Share:
+    """Rows that have a fixed share of every batch; the share is multiplied by `decay` at each fifth of the steps."""
+
+    rows: list[Row]
+    share: float
+    decay: float = 1.0
+
+
+Shares = list[Share]
 
 
 def split_off(shares: Shares, share: float, seed: int) -> tuple[Shares, Shares]:
