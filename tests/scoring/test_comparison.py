@@ -7,7 +7,6 @@ import pytest
 from rich.console import Console
 
 from tasks import artifact
-from tasks.lm.methods import METHODS
 from tasks.params import Entry, load_params
 from tasks.reporting.methods_page import render_methods
 from tasks.reporting.methods_plots import draw_methods
@@ -130,9 +129,6 @@ def test_the_front_holds_what_nothing_beats_in_cost_and_in_keeping():
     }  # fmt: skip
     entries["failed"]["mean"] = {"tflops": None, "retained": None}
     assert pareto_front(entries, "bound") == ["cheap", "middle", "dear"]
-
-
-def test_every_method_has_a_family():
 
 
 @pytest.mark.parametrize("width", [80, 120])
