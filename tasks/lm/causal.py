@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import torch
-from peft import PeftModel
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import Tensor, nn
+from torch import nn
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -19,17 +18,14 @@ from transformers.utils import logging as transformers_logging
 
 from tasks import artifact
 from tasks.errors import BadInput
-from tasks.lm.adapters import (
-    load_adapter,
-    own_weights,
-    plain,
-    prompt_length,
-    prompted_states,
-    save_adapter,
-)
-from tasks.lm.batches import Batch
+from tasks.lm.adapters import load_adapter, own_weights, plain, prompt_length, save_adapter
+from tasks.lm.logits import answer_logits, head_of, hidden_states
 from tasks.lm.template import ANSWER_MARKER, ANSWER_START
 from tasks.params import Pretrain
+
+__all__ = [
+    "answer_logits", "build", "build_tokenizer", "device", "head_of", "hidden_states", "limit_of", "load", "save", "untie",
+]  # fmt: skip
 
 transformers_logging.disable_progress_bar()  # ours is shown by whoever starts the step
 
@@ -55,8 +51,6 @@ def load(source: Path | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         raise BadInput(
             f"The model '{source}' can't be loaded: {reason} Check pretrain.model in params.yaml."
         ) from error
-    if getattr(model.config, "final_logit_softcapping", None):
-        raise BadInput(f"The model '{source}' soft-caps its logits, which the head refit does not support.")
     attached = load_adapter(model, folder)
     attached.to(device())  # type: ignore[arg-type]
     return attached, tokenizer
@@ -114,31 +108,6 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Pat
     tokenizer.save_pretrained(folder)
     for path in folder.iterdir():
         path.chmod(0o644)  # safetensors writes 0600, which other users of a registry can't read
-
-
-def head_of(model: PreTrainedModel) -> nn.Linear:
-    """The LM head."""
-    head = model.get_output_embeddings()
-    assert isinstance(head, nn.Linear)
-    return head
-
-
-def hidden_states(model: PreTrainedModel, ids: Tensor, embeddings: Tensor | None = None) -> Tensor:
-    """The backbone's last hidden states: [rows, length] token ids -> [rows, length, width].
-
-    Rows are padded on the right; under causal attention no real position sees the padding, so no mask is needed.
-    `embeddings`, [rows, length, width], stand in for the tokens' own.
-    """
-    if isinstance(model, PeftModel):
-        return prompted_states(model, ids, embeddings)
-    if embeddings is not None:
-        return model.base_model(inputs_embeds=embeddings, use_cache=False).last_hidden_state
-    return model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-
-
-def answer_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
-    """The logits for a batch's labels, [places, vocabulary], in float32; at those places only."""
-    return head_of(model)(hidden_states(model, batch.ids)[batch.predicts]).float()
 
 
 def untie(model: PreTrainedModel) -> None:
