@@ -18,6 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from tasks import artifact
 from tasks.errors import BadInput
+from tasks.lm.acceptance import plain_decoding, refuse_unfit
 from tasks.lm.adapters import load_adapter, own_weights, plain, prompt_length, save_adapter
 from tasks.lm.logits import answer_logits, head_of, hidden_states
 from tasks.lm.template import ANSWER_MARKER, ANSWER_START
@@ -34,23 +35,33 @@ UNBOUNDED = 4096  # positions to train on when a config names none
 
 
 def load(source: Path | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a model, what is attached to it, and its tokenizer, as float32 on the CPU or bfloat16 on a GPU.
+    """Load a model, what is attached to it, and its tokenizer.
+
+    The weights are float32 on every device and whatever the source has: they are what is trained, and next to a
+    bfloat16 weight most of AdamW's updates are too small to count.
 
     Raises:
-        BadInput: there is no such model, or its head can't be applied apart from its backbone.
+        BadInput: there is no such model, or it is not as the pipeline needs it (see acceptance).
         Corrupt: a folder that the pipeline wrote has changed.
     """
     folder = Path(source)
-    if (folder / artifact.MANIFEST).exists():
+    own = (folder / artifact.MANIFEST).exists()
+    if own:
         artifact.verified(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True, dtype=_dtype())
+        decoding = plain_decoding(source, tokenizer)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            source, use_safetensors=True, dtype=torch.float32, generation_config=decoding, output_loading_info=True
+        )
     except (OSError, ValueError) as error:
         reason = str(error).split("\n")[0]
         raise BadInput(
             f"The model '{source}' can't be loaded: {reason} Check pretrain.model in params.yaml."
         ) from error
+    if not own:
+        refuse_unfit(model, tokenizer, found, source)
+    model.generation_config = decoding
     attached = load_adapter(model, folder)
     attached.to(device())  # type: ignore[arg-type]
     return attached, tokenizer
@@ -58,10 +69,6 @@ def load(source: Path | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _dtype() -> torch.dtype:
-    return torch.bfloat16 if torch.cuda.is_available() else torch.float32
 
 
 def build(settings: Pretrain, texts: list[str], seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
