@@ -19,7 +19,7 @@ GEMMA = LLAMA | {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 16
 MOE = {"num_local_experts": 2, "num_experts_per_tok": 1}
 
 CONFIGS = {
-    "gpt_neox": LLAMA,
+    "gpt_neox": {name: size for name, size in LLAMA.items() if name != "num_key_value_heads"},
     "gpt2": GPT,
     "gptj": GPT | {"rotary_dim": 8},  # a head with a bias
     "gpt_neo": {"hidden_size": WIDTH, "num_layers": LAYERS, "num_heads": HEADS, "intermediate_size": 48,
