@@ -5,7 +5,7 @@ from pathlib import Path
 from tasks import artifact
 from tasks.corpus.slices import load_examples
 from tasks.lm.batches import Mixture, batches_of, encode
-from tasks.lm.causal import limit_of, load, save
+from tasks.lm.causal import limit_of, load, save, shorten
 from tasks.lm.methods import build_methods
 from tasks.lm.methods.method import Share
 from tasks.lm.methods.samples import at_most, split_off
@@ -30,6 +30,7 @@ def stage1(
 ) -> None:
     """Train the model in `previous` on the slice in `examples`, by the given methods, into `out`."""
     model, tokenizer = load(previous)
+    shorten(model, settings.batch_tokens)
     fresh, older = load_examples(examples).train, older_rows(keep, examples, previous)
     chosen = build_methods(methods, seed, settings.steps)
     for method in chosen:

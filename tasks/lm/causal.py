@@ -25,13 +25,15 @@ from tasks.lm.template import ANSWER_MARKER, ANSWER_START
 from tasks.params import Pretrain
 
 __all__ = [
-    "answer_logits", "build", "build_tokenizer", "device", "head_of", "hidden_states", "limit_of", "load", "save", "untie",
+    "answer_logits", "build", "build_tokenizer", "device", "head_of", "hidden_states", "limit_of", "load", "save",
+    "shorten", "untie",
 ]  # fmt: skip
 
 transformers_logging.disable_progress_bar()  # ours is shown by whoever starts the step
 
 END, PAD = "<|endoftext|>", "<|pad|>"
 UNBOUNDED = 4096  # positions to train on when a config names none
+MOST = 8192  # positions that are used at most, as many as scoring takes at a time: some configs name a million
 
 
 def load(source: Path | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -125,6 +127,15 @@ def untie(model: PreTrainedModel) -> None:
 
 
 def limit_of(model: PreTrainedModel) -> int:
-    """The longest sequence that the model takes, in tokens."""
-    positions = int(getattr(model.config, "max_position_embeddings", None) or UNBOUNDED)
-    return positions - prompt_length(model)
+    """The longest sequence that the model is given, in tokens."""
+    positions = int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or UNBOUNDED)
+    return min(positions, MOST, getattr(plain(model), "longest", MOST)) - prompt_length(model)
+
+
+def shorten(model: PreTrainedModel, tokens: int) -> None:
+    """Let no sequence be longer than so many tokens from now on: one long text must not be a batch many times over.
+
+    What `batches.encode` makes of a longer one are several, if it is a text, and its end, if it is a prompt. It is not
+    saved with the model.
+    """
+    plain(model).longest = tokens  # type: ignore[assignment]

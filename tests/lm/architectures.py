@@ -23,8 +23,8 @@ CONFIGS = {
     "gpt2": GPT,
     "gptj": GPT | {"rotary_dim": 8},  # a head with a bias
     "gpt_neo": {"hidden_size": WIDTH, "num_layers": LAYERS, "num_heads": HEADS, "intermediate_size": 48,
-                "max_position_embeddings": POSITIONS, "attention_types": [[["global", "local"], 1]], "embed_dropout": 0.0,
-                "attention_dropout": 0.0, "resid_dropout": 0.0},
+                "max_position_embeddings": POSITIONS, "attention_types": [[["global", "local"], 1]],
+                "embed_dropout": 0.0, "attention_dropout": 0.0, "resid_dropout": 0.0},
     "gpt_bigcode": GPT,
     "llama": LLAMA,
     "mistral": LLAMA | {"sliding_window": 16},
@@ -69,9 +69,7 @@ def tiny_model(kind, tied=True, seed=0):
     special = {"bos_token_id": known.eos_token_id, "eos_token_id": known.eos_token_id,
                "pad_token_id": known.pad_token_id}  # fmt: skip
     set_seed(seed)
-    config = AutoConfig.for_model(
-        kind, vocab_size=len(known) + 5, tie_word_embeddings=tied, **CONFIGS[kind], **special
-    )
+    config = AutoConfig.for_model(kind, vocab_size=len(known) + 5, tie_word_embeddings=tied, **CONFIGS[kind], **special)
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     with torch.no_grad():  # random weights of 0.02 say the same of every word
         model.get_output_embeddings().weight.normal_(0, 0.7)

@@ -31,7 +31,9 @@ def test_a_model_that_reads_ahead_is_no_causal_one(tmp_path, monkeypatch):
 
 
 def test_a_masked_language_model_is_refused(tmp_path):
-    config = BertConfig(vocab_size=330, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    config = BertConfig(
+        vocab_size=330, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+    )
     BertLMHeadModel(config).save_pretrained(tmp_path)
     tokenizer().save_pretrained(tmp_path)
     with pytest.raises(BadInput, match="BertLMHeadModel"):
@@ -43,7 +45,9 @@ def test_more_tokens_than_embeddings_are_refused(tmp_path):
     words = tokenizer()
     words.add_tokens([f"<extra{number}>" for number in range(9)])
     words.save_pretrained(tmp_path)
-    with pytest.raises(BadInput, match=rf"has {len(words)} tokens and the model's embedding only {len(words) - 4} rows"):
+    with pytest.raises(
+        BadInput, match=rf"has {len(words)} tokens and the model's embedding only {len(words) - 4} rows"
+    ):
         load(tmp_path)
 
 

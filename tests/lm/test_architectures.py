@@ -4,14 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from tasks.errors import BadInput
 from tasks.lm.batches import Mixture, Part, collate, encode
 from tasks.lm.causal import answer_logits, limit_of, load, save, untie
 from tasks.lm.head import features, refit_head
 from tasks.lm.logits import logits_of
 from tasks.lm.training import Schedule, train
 from tasks.params import Stage2
-from tests.lm.architectures import CONFIGS, folder_of, tokenizer
+from tests.lm.architectures import CONFIGS, folder_of
 from tests.lm.conftest import ROWS, STATEMENTS
 
 
@@ -25,7 +24,8 @@ def own_logits(model, sequence):
 
 
 @pytest.mark.parametrize(
-    ("kind", "tied"), [*((kind, True) for kind in CONFIGS), *((kind, False) for kind in ("gpt2", "gemma2", "cohere", "opt"))]
+    ("kind", "tied"),
+    [*((kind, True) for kind in CONFIGS), *((kind, False) for kind in ("gpt2", "gemma2", "cohere", "opt"))],
 )
 def test_the_loss_is_the_models_own_and_so_it_is_after_training_and_the_heads_refit(kind, tied, tmp_path):
     original = folder_of(kind, tmp_path / "source", tied)

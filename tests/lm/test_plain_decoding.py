@@ -85,7 +85,9 @@ def test_a_generation_config_changes_no_answer_and_stays_as_it_is(name, folder, 
     assert all(exact_matches(model, words, rows, 400))
     settings = Generative(name="generative", max_new_tokens=30)
     found = Writer(model, words, settings).again([(row["prompt"], "") for row in ASKED])
-    assert found == [f"{row['prompt']} (답변) {text}{ANSWER_MARKER}" for row, text in sorted_by_tokens(words, ASKED, said)]
+    assert found == [
+        f"{row['prompt']} (답변) {text}{ANSWER_MARKER}" for row, text in sorted_by_tokens(words, ASKED, said)
+    ]
     assert config.read_bytes() == before
     save(model, words, tmp_path / "again")
     assert (tmp_path / "again" / "generation_config.json").read_bytes() == (
@@ -118,6 +120,8 @@ def test_a_text_still_ends_at_every_token_that_is_made_for_it(folder, tmp_path):
     assert model.generation_config.eos_token_id == [0, 1]  # <|endoftext|> and <|pad|>; 300 is a piece of text
     with torch.no_grad():
         model.lm_head.weight[1] = 100 * model.lm_head.weight.abs().max()
-        model.lm_head.weight[1] *= model(torch.tensor([[0, 5]]), output_hidden_states=True).hidden_states[-1][0, -1].sign()
+        model.lm_head.weight[1] *= (
+            model(torch.tensor([[0, 5]]), output_hidden_states=True).hidden_states[-1][0, -1].sign()
+        )
     most, prompts = prompts_of(model, words, [ASKED[0]["prompt"]], 5)
     assert len(continued(model, words, prompts, most)[0].text) < 60
