@@ -15,6 +15,8 @@ for _name, _value in {
     # that is shared; not spinning at all, 1.7 times slower on one that is not.
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "5000",
+    # Without it a matrix product on a GPU is an error where the algorithms must be deterministic, as they are here.
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     "DO_NOT_TRACK": "true",
     "DVC_NO_ANALYTICS": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

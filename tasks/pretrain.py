@@ -6,7 +6,7 @@ from tasks import artifact
 from tasks.corpus.slices import load_examples
 from tasks.errors import BadInput
 from tasks.lm.batches import Mixture, Part, encode
-from tasks.lm.causal import build, device, limit_of, load, save
+from tasks.lm.causal import build, device, limit_of, load, save, shorten
 from tasks.lm.template import prompt_text, target_text
 from tasks.lm.training import Schedule, train
 from tasks.params import Pretrain
@@ -36,6 +36,7 @@ def pretrain(settings: Pretrain, seed: int, examples: Path, out: Path, scratch: 
             for row in rows
         ]
         model, tokenizer = build(settings, texts, seed)
+        shorten(model, settings.batch_tokens)
         language = [row for row in rows if row["kind"] in LANGUAGE] or rows
         parts = [Part(encode(language, tokenizer, limit_of(model)), 1.0)]
         data = Mixture(parts, settings.batch_tokens, settings.steps, seed, device())

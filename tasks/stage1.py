@@ -5,7 +5,7 @@ from pathlib import Path
 from tasks import artifact
 from tasks.corpus.slices import Row, load_examples, load_manners
 from tasks.lm.batches import Mixture, batches_of, encode
-from tasks.lm.causal import limit_of, load, save
+from tasks.lm.causal import limit_of, load, save, shorten
 from tasks.lm.methods import build_methods
 from tasks.lm.methods.seen import count_slice, seen_in
 from tasks.lm.mixing import (
@@ -44,6 +44,7 @@ def stage1(
     With no rows of its own, and none that the methods rehearse, the slice hands on the model in `previous`.
     """
     model, tokenizer = load(previous)
+    shorten(model, settings.batch_tokens)
     fresh, older = load_examples(examples).train, older_rows(keep, examples, previous)
     chosen = build_methods(methods, seed, settings.steps, previous)
     for method in chosen:

@@ -13,6 +13,7 @@ import json
 import platform
 import resource
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -155,5 +156,8 @@ def _to_all(logs: list[Log]) -> Log:
 
 
 def _peak_memory_mb() -> float:
-    """Of this process since it began, in MiB (Linux counts in KiB)."""
+    """Of this process since it began, in MiB (Linux counts in KiB); where a GPU was used, what it held on the GPU."""
+    torch = sys.modules.get("torch")  # a step that did without it used none
+    if torch and torch.cuda.is_available() and torch.cuda.is_initialized():
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)

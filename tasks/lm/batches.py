@@ -1,7 +1,8 @@
 """Rows become token sequences, and sequences become batches: batch k is a pure function of the seed and k.
 
-So a run that resumes at step k needs nothing but k. Sequences of like length go together; about 95 % of a
-batch's tokens are no padding.
+So a run that resumes at step k needs nothing but k. Sequences of like length go together. On the default's rows, in
+batches of 512 tokens, 93 to 95 % of a batch are no padding as long as all of it comes from one part. Rows of several
+parts are padded to one length: with replay 80 to 85 %, and a batch has 545 to 583 tokens on average, 722 at most.
 """
 
 from collections.abc import Iterator
@@ -166,7 +167,11 @@ def cut(order: list[int], lengths: list[int], batch_tokens: int) -> list[list[in
 
 
 class Mixture:
-    """Batches in which every part has its share of the tokens."""
+    """Batches in which every part has its share of the tokens.
+
+    The rows of a part, padded to the longest of them, take at most the part's share of `batch_tokens`, or are one row.
+    Padded to the longest of all parts they can take more.
+    """
 
     def __init__(self, parts: list[Part], batch_tokens: int, steps: int, seed: int, device: torch.device):
         self.parts = parts

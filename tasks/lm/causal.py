@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import torch
-from peft import PeftModel
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import Tensor, nn
+from torch import nn
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -19,44 +18,52 @@ from transformers.utils import logging as transformers_logging
 
 from tasks import artifact
 from tasks.errors import BadInput
-from tasks.lm.adapters import (
-    load_adapter,
-    own_weights,
-    plain,
-    prompt_length,
-    prompted_states,
-    save_adapter,
-)
-from tasks.lm.batches import Batch
+from tasks.lm.acceptance import plain_decoding, refuse_unfit
+from tasks.lm.adapters import load_adapter, own_weights, plain, prompt_length, save_adapter
+from tasks.lm.logits import answer_logits, head_of, hidden_states
 from tasks.lm.template import ANSWER_MARKER, ANSWER_START
 from tasks.params import Pretrain
+
+__all__ = [
+    "answer_logits", "build", "build_tokenizer", "device", "head_of", "hidden_states", "limit_of", "load", "save",
+    "shorten", "untie",
+]  # fmt: skip
 
 transformers_logging.disable_progress_bar()  # ours is shown by whoever starts the step
 
 END, PAD = "<|endoftext|>", "<|pad|>"
 UNBOUNDED = 4096  # positions to train on when a config names none
+MOST = 8192  # positions that are used at most, as many as scoring takes at a time: some configs name a million
 
 
 def load(source: Path | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a model, what is attached to it, and its tokenizer, as float32 on the CPU or bfloat16 on a GPU.
+    """Load a model, what is attached to it, and its tokenizer.
+
+    The weights are float32 on every device and whatever the source has: they are what is trained, and next to a
+    bfloat16 weight most of AdamW's updates are too small to count.
 
     Raises:
-        BadInput: there is no such model, or its head can't be applied apart from its backbone.
+        BadInput: there is no such model, or it is not as the pipeline needs it (see acceptance).
         Corrupt: a folder that the pipeline wrote has changed.
     """
     folder = Path(source)
-    if (folder / artifact.MANIFEST).exists():
+    own = (folder / artifact.MANIFEST).exists()
+    if own:
         artifact.verified(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True, dtype=_dtype())
+        decoding = plain_decoding(source, tokenizer)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            source, use_safetensors=True, dtype=torch.float32, generation_config=decoding, output_loading_info=True
+        )
     except (OSError, ValueError) as error:
         reason = str(error).split("\n")[0]
         raise BadInput(
             f"The model '{source}' can't be loaded: {reason} Check pretrain.model in params.yaml."
         ) from error
-    if getattr(model.config, "final_logit_softcapping", None):
-        raise BadInput(f"The model '{source}' soft-caps its logits, which the head refit does not support.")
+    if not own:
+        refuse_unfit(model, tokenizer, found, source)
+    model.generation_config = decoding
     attached = load_adapter(model, folder)
     attached.to(device())  # type: ignore[arg-type]
     return attached, tokenizer
@@ -64,10 +71,6 @@ def load(source: Path | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _dtype() -> torch.dtype:
-    return torch.bfloat16 if torch.cuda.is_available() else torch.float32
 
 
 def build(settings: Pretrain, texts: list[str], seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -116,31 +119,6 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Pat
         path.chmod(0o644)  # safetensors writes 0600, which other users of a registry can't read
 
 
-def head_of(model: PreTrainedModel) -> nn.Linear:
-    """The LM head."""
-    head = model.get_output_embeddings()
-    assert isinstance(head, nn.Linear)
-    return head
-
-
-def hidden_states(model: PreTrainedModel, ids: Tensor, embeddings: Tensor | None = None) -> Tensor:
-    """The backbone's last hidden states: [rows, length] token ids -> [rows, length, width].
-
-    Rows are padded on the right; under causal attention no real position sees the padding, so no mask is needed.
-    `embeddings`, [rows, length, width], stand in for the tokens' own.
-    """
-    if isinstance(model, PeftModel):
-        return prompted_states(model, ids, embeddings)
-    if embeddings is not None:
-        return model.base_model(inputs_embeds=embeddings, use_cache=False).last_hidden_state
-    return model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-
-
-def answer_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
-    """The logits for a batch's labels, [places, vocabulary], in float32; at those places only."""
-    return head_of(model)(hidden_states(model, batch.ids)[batch.predicts]).float()
-
-
 def untie(model: PreTrainedModel) -> None:
     """Give the head weights of its own: a tied head is the input embedding, too, and can't be trained alone."""
     head = head_of(model)
@@ -149,6 +127,15 @@ def untie(model: PreTrainedModel) -> None:
 
 
 def limit_of(model: PreTrainedModel) -> int:
-    """The longest sequence that the model takes, in tokens."""
-    positions = int(getattr(model.config, "max_position_embeddings", None) or UNBOUNDED)
-    return positions - prompt_length(model)
+    """The longest sequence that the model is given, in tokens."""
+    positions = int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or UNBOUNDED)
+    return min(positions, MOST, getattr(plain(model), "longest", MOST)) - prompt_length(model)
+
+
+def shorten(model: PreTrainedModel, tokens: int) -> None:
+    """Let no sequence be longer than so many tokens from now on: one long text must not be a batch many times over.
+
+    What `batches.encode` makes of a longer one are several, if it is a text, and its end, if it is a prompt. It is not
+    saved with the model.
+    """
+    plain(model).longest = tokens  # type: ignore[assignment]

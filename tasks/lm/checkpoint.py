@@ -1,6 +1,9 @@
 """Checkpoints of the training loop: tensors in safetensors, the rest in JSON, checked by SHA-256 on reading."""
 
 import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,31 @@ from torch import Tensor, nn
 
 from tasks import artifact
 from tasks.errors import BadInput, Corrupt
+
+WORTH = 10  # times as long as writing a checkpoint took has to be trained before the next one
+
+
+class Pace:
+    """Says when a checkpoint is worth what it costs: every so many steps, but for a tenth of the time at most.
+
+    When one is written does not change what is learnt: a run that goes on from an earlier one ends with the same bytes.
+    """
+
+    def __init__(self, every: int, clock: Callable[[], float] = time.monotonic):
+        self.every, self.clock = every, clock
+        self.took, self.last = 0.0, clock()  # seconds that the last checkpoint took, and when it was there
+
+    def due(self, done: int) -> bool:
+        """Whether to write one after so many steps."""
+        return done % self.every == 0 and self.clock() - self.last >= WORTH * self.took
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Around the writing of a checkpoint."""
+        started = self.clock()
+        yield
+        self.last = self.clock()
+        self.took = self.last - started
 
 
 def save_checkpoint(

@@ -8,6 +8,7 @@ from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBa
 
 from tasks.lm.batches import by_length
 from tasks.lm.causal import limit_of
+from tasks.lm.logits import precision
 from tasks.lm.template import ANSWER_MARKER, ANSWER_START, answer_of, prompt_text, start_token
 
 LONGEST = 64  # tokens of an answer
@@ -176,15 +177,16 @@ def continued(
     length = max(len(prompt) for prompt in prompts)
     ids = torch.tensor([[pad] * (length - len(prompt)) + prompt for prompt in prompts], device=model.device)
     mask = torch.tensor([[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device)
-    made = model.generate(  # type: ignore[operator]
-        ids,
-        attention_mask=mask,
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        stopping_criteria=[EndMarker(tokenizer, length)],
-        logits_processor=[processor] if processor else [],
-        pad_token_id=pad,
-    )
+    with precision(model.device):
+        made = model.generate(  # type: ignore[operator]
+            ids,
+            attention_mask=mask,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            stopping_criteria=[EndMarker(tokenizer, length)],
+            logits_processor=[processor] if processor else [],
+            pad_token_id=pad,
+        )
     ends = {tokenizer.eos_token_id, *_numbers(model.generation_config.eos_token_id)}  # type: ignore[union-attr]
     return [_said(tokenizer, row, ends) for row in made[:, length:].tolist()]
 

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from tasks.corpus.slices import Row, slice_of
 from tasks.lm.batches import Sequence, batches_of
-from tasks.lm.causal import head_of, hidden_states
+from tasks.lm.logits import head_of, hidden_states, logits_of
 from tasks.lm.shares import at_most
 from tasks.params import Stage2
 from tasks.steps import Log
@@ -62,7 +62,7 @@ def refit_head(
     for epoch in range(1, settings.epochs + 1):
         total, started = 0.0, time.monotonic()
         for places in torch.randperm(len(labels), generator=random).to(labels.device).split(settings.batch_positions):
-            loss = nn.functional.cross_entropy(head(hidden[places]).float(), labels[places])
+            loss = nn.functional.cross_entropy(logits_of(model, hidden[places]), labels[places])
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()

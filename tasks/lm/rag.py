@@ -14,8 +14,9 @@ from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.lm.batches import Sequence, batches_of, encode
-from tasks.lm.causal import answer_logits, limit_of
+from tasks.lm.causal import limit_of
 from tasks.lm.generate import BATCH_TOKENS, LONGEST, answer, answers, continued, fitting, prompts_of
+from tasks.lm.logits import token_losses
 
 
 def answer_from(
@@ -127,8 +128,8 @@ def log_p_of(model: PreTrainedModel, sequences: list[Sequence], batch_tokens: in
     model.eval()
     found = [torch.empty(0)] * len(sequences)
     for run, batch in batches_of(sequences, batch_tokens, model.device):
-        logs = answer_logits(model, batch).log_softmax(-1).gather(1, batch.labels[:, None])[:, 0]
-        for index, each in zip(run, logs.split(batch.predicts.sum(1).tolist()), strict=True):
+        losses, _ = token_losses(model, batch)
+        for index, each in zip(run, (-losses).split(batch.predicts.sum(1).tolist()), strict=True):
             found[index] = each
     return found
 

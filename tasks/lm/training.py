@@ -18,7 +18,8 @@ from transformers import PreTrainedModel
 from tasks.errors import BadInput, PerennialError
 from tasks.lm.batches import Batch, Mixture
 from tasks.lm.causal import answer_logits
-from tasks.lm.checkpoint import restore, save_checkpoint
+from tasks.lm.checkpoint import Pace, restore, save_checkpoint
+from tasks.lm.logits import token_losses
 from tasks.lm.methods.method import Method
 from tasks.steps import Log
 
@@ -85,6 +86,7 @@ def train(
         kept |= stop.begin(trained)
     optimizer = torch.optim.AdamW(trained.values(), lr=0.0, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True)
     first, history = restore(scratch, trained, kept, optimizer)
+    pace = Pace(schedule.checkpoint_every)
     for step in range(first, schedule.steps):
         if stop and stop.over:
             break
@@ -109,8 +111,9 @@ def train(
         history.append(row)
         speed = batch.ids.numel() / (time.monotonic() - started)
         log(step + 1, {key: value for key, value in row.items() if key != "step"} | {"tokens_per_second": speed})
-        if (step + 1) % schedule.checkpoint_every == 0 and step + 1 < schedule.steps:
-            save_checkpoint(scratch, step + 1, trained, kept, optimizer, history)
+        if step + 1 < schedule.steps and pace.due(step + 1):
+            with pace.timed():
+                save_checkpoint(scratch, step + 1, trained, kept, optimizer, history)
     if stop:
         stop.end(trained)
     model.eval()
@@ -153,10 +156,7 @@ class EarlyStop:
     def look(self, model: PreTrainedModel, trained: dict[str, nn.Parameter]) -> float:
         """Mean cross-entropy per held-out answer token, in nats; the best weights so far are kept."""
         model.eval()
-        losses = [
-            nn.functional.cross_entropy(answer_logits(model, batch), batch.labels, reduction="none").double()
-            for batch in self.held_out
-        ]
+        losses = [token_losses(model, batch)[0].double() for batch in self.held_out]
         model.train()
         loss = torch.cat(losses).mean()
         if loss < self.best_loss:

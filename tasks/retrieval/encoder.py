@@ -21,6 +21,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from tasks.errors import BadInput
 from tasks.params import Encoder
+from tasks.retrieval.prompts import prompt_of
 
 SMALL = "small"
 UNKNOWN = "[UNK]"
@@ -42,9 +43,10 @@ def load_encoder(source: Path | str) -> SentenceTransformer:
 def embed(encoder: SentenceTransformer, texts: Sequence[str], task: str | None = None) -> np.ndarray:
     """Unit vectors, [texts, width], each text encoded alone, as a message is when it is served.
 
-    `task`, query or document, chooses the tower of an encoder that has two.
+    `task`, query or document, chooses the prompt, and the tower of an encoder that has two.
     """
-    return np.stack([encoder.encode(text, task=task, normalize_embeddings=True) for text in texts])
+    prompt = prompt_of(encoder, task) if task else None
+    return np.stack([encoder.encode(text, task=task, prompt=prompt, normalize_embeddings=True) for text in texts])
 
 
 def shorten(encoder: SentenceTransformer, max_length: int) -> None:
@@ -76,7 +78,12 @@ def two_towers(encoder: SentenceTransformer) -> SentenceTransformer:
     """DPR's two encoders (Karpukhin et al. 2020), one for messages and one for memories, from one to begin with."""
     towers: list[list[Any]] = [[copy.deepcopy(module) for module in encoder] for _ in range(2)]
     router = Router.for_query_document(query_modules=towers[0], document_modules=towers[1])
-    return SentenceTransformer(modules=[router], device=str(encoder.device))
+    return SentenceTransformer(
+        modules=[router],
+        device=str(encoder.device),
+        prompts=dict(encoder.prompts),
+        default_prompt_name=encoder.default_prompt_name,
+    )
 
 
 def _tokenizer(texts: list[str], vocabulary: int, max_length: int) -> Tokenizer:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
+from tasks.retrieval.prompts import DOCUMENT, QUERY, prompt_of
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
     from sentence_transformers import SentenceTransformer
@@ -129,16 +131,17 @@ class Dense:
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors of memories or passages, [texts, width]."""
-        rows = _remembered(self._known, texts, lambda fresh: self._encoded(fresh, "document"))
+        rows = _remembered(self._known, texts, lambda fresh: self._encoded(fresh, DOCUMENT))
         return np.stack(rows)
 
     def message_vector(self, message: str) -> np.ndarray:
         """The unit vector of a message, [width]."""
-        vector: np.ndarray = self._encoded([message], "query")[0]
+        vector: np.ndarray = self._encoded([message], QUERY)[0]
         return vector
 
     def _encoded(self, texts: list[str], task: str) -> np.ndarray:
-        vectors: np.ndarray = self.encoder.encode(texts, task=task, normalize_embeddings=True)
+        prompt = prompt_of(self.encoder, task)
+        vectors: np.ndarray = self.encoder.encode(texts, task=task, prompt=prompt, normalize_embeddings=True)
         return vectors
 
 

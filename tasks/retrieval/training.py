@@ -17,12 +17,12 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from tasks.corpus.cartesian import memory_text
 from tasks.corpus.topics import TopicLine
 from tasks.params import Fitting
+from tasks.retrieval.prompts import DOCUMENT, QUERY, prompt_of
 from tasks.steps import Log
 
 LOG_EVERY = 20  # steps
 TEMPERATURE = 0.07
-QUERY, DOCUMENT = "query", "document"
-TOWERS = {"message": QUERY, "memory": DOCUMENT, "neighbour": DOCUMENT, "sentence1": DOCUMENT, "sentence2": QUERY}
+TASKS = {"message": QUERY, "memory": DOCUMENT, "neighbour": DOCUMENT, "sentence1": DOCUMENT, "sentence2": QUERY}
 
 
 class GroupRanking(nn.Module):
@@ -118,7 +118,8 @@ def train_encoder(
             learning_rate=settings.learning_rate,
             warmup_steps=settings.warmup,  # below 1 it is a share of all steps
             multi_dataset_batch_sampler=MultiDatasetBatchSamplers.PROPORTIONAL,
-            router_mapping=TOWERS,
+            router_mapping=TASKS,
+            prompts={column: prompt for column, task in TASKS.items() if (prompt := prompt_of(encoder, task))} or None,
             seed=seed,
             use_cpu=encoder.device.type == "cpu",
             report_to=[],

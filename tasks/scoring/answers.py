@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.lm.batches import Sequence, batches_of, encode
-from tasks.lm.causal import answer_logits, limit_of
+from tasks.lm.causal import limit_of
+from tasks.lm.logits import token_losses
 
 Row = dict[str, Any]
 LARGEST = 700.0  # exp of more is no finite double
@@ -50,6 +51,5 @@ def _scored(
     """Yield indices of sequences, whether each of their predicted tokens is the argmax, and each token's loss."""
     model.eval()
     for run, batch in batches_of(sequences, batch_tokens, model.device):
-        logits = answer_logits(model, batch)
-        losses = nn.functional.cross_entropy(logits, batch.labels, reduction="none")
-        yield run, logits.argmax(-1) == batch.labels, losses
+        losses, right = token_losses(model, batch)
+        yield run, right, losses

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tasks.lm.batches import Batch
-from tasks.lm.causal import head_of, hidden_states
+from tasks.lm.logits import hidden_states, logits_of
 from tasks.lm.methods.method import Method
 from tasks.method_params import FGM as FGMSettings
 from tasks.method_params import PGD as PGDSettings
@@ -83,7 +83,7 @@ def shifted_loss(model: PreTrainedModel, batch: Batch, shift: Tensor) -> Tensor:
     """Mean cross-entropy of the labels, in nats, with `shift`, [rows, length, width] float32, on the embeddings."""
     tokens = model.get_input_embeddings()(batch.ids)
     embeddings = (tokens.float() + shift).to(tokens.dtype)
-    logits = head_of(model)(hidden_states(model, batch.ids, embeddings)[batch.predicts]).float()
+    logits = logits_of(model, hidden_states(model, batch.ids, embeddings)[batch.predicts])
     return nn.functional.cross_entropy(logits, batch.labels)
 
 

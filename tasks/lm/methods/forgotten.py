@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.lm.batches import batches_of, encode
-from tasks.lm.causal import answer_logits, limit_of
+from tasks.lm.causal import limit_of
+from tasks.lm.logits import token_losses
 from tasks.lm.methods.method import Method, Row, Share, Shares
 from tasks.lm.methods.replay import with_older
 from tasks.lm.shares import at_most
@@ -58,7 +59,7 @@ def row_losses(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows:
     owned = [(owner, each) for owner, row in enumerate(rows) for each in encode([row], tokenizer, limit_of(model))]
     total, tokens = torch.zeros(len(rows), dtype=torch.float64), torch.zeros(len(rows), dtype=torch.float64)
     for run, batch in batches_of([each for _, each in owned], SCORED_TOKENS, model.device):
-        losses = nn.functional.cross_entropy(answer_logits(model, batch), batch.labels, reduction="none")
+        losses, _ = token_losses(model, batch)
         owners = batch.by_place(torch.tensor([owned[index][0] for index in run], device=model.device)).cpu()
         total.index_add_(0, owners, losses.double().cpu())
         tokens.index_add_(0, owners, torch.ones(len(owners), dtype=torch.float64))

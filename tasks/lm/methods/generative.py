@@ -21,6 +21,7 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.lm.causal import limit_of
+from tasks.lm.logits import precision
 from tasks.lm.methods.method import Method, Row, Shares
 from tasks.lm.methods.replay import with_older
 from tasks.lm.shares import at_most
@@ -168,9 +169,10 @@ class Writer:
             given = rows[at : at + ROWS_AT_A_TIME]
             ids = padded([[self.start, *row] for row in given], self.pad).to(self.model.device)
             mask = padded([[1] * (1 + len(row)) for row in given], 0).to(self.model.device)
-            made = self.model.generate(  # type: ignore[operator]
-                ids, attention_mask=mask, generation_config=config, tokenizer=self.tokenizer
-            )
+            with precision(self.model.device):
+                made = self.model.generate(  # type: ignore[operator]
+                    ids, attention_mask=mask, generation_config=config, tokenizer=self.tokenizer
+                )
             new = made[:, ids.shape[1] :].tolist()
             found += [self._text(row, more) for row, more in zip(given, new, strict=True)]
         return [text for text in found if text]

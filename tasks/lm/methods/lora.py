@@ -11,6 +11,7 @@ from typing import Any, final
 import torch
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer, LoraModel
+from peft.tuners.tuners_utils import cast_adapter_dtype
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -83,6 +84,7 @@ def inject(model: PreTrainedModel, config: LoraConfig, seed: int) -> LoraModel:
     for module in (model.get_input_embeddings(), model.get_output_embeddings()):
         if isinstance(module, LoraLayer):
             raise BadInput("LoRA adapts layers within the blocks only: take the embeddings out of target_modules.")
+    cast_adapter_dtype(plain(model), NAME)  # float32, whatever the frozen weights have
     return tuner
 
 

@@ -23,7 +23,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks import artifact
 from tasks.lm.batches import Mixture, Sequence, batches_of, encode
-from tasks.lm.causal import answer_logits, limit_of
+from tasks.lm.causal import limit_of
+from tasks.lm.logits import token_losses
 from tasks.lm.methods.method import Method, Row, Shares
 from tasks.lm.methods.weights import of_each
 from tasks.lm.shares import split_off
@@ -134,5 +135,6 @@ def log_likelihood(model: PreTrainedModel, sequences: list[Sequence]) -> float:
     model.eval()
     found = []
     for _, batch in batches_of(sequences, SCORED_TOKENS, model.device):
-        found.append(answer_logits(model, batch).log_softmax(-1).gather(1, batch.labels[:, None]).double())
+        losses, _ = token_losses(model, batch)
+        found.append(-losses.double())
     return float(torch.cat(found).mean())

@@ -28,7 +28,11 @@ from tasks.method_params import SparseMemory as SparseMemorySettings
 FREQUENCIES = "sparse_memory.safetensors"
 MEASURED_TOKENS = 4096  # per forward pass
 ROWS = "rows"
-UPS = {"dense_4h_to_h": ("dense_h_to_4h",), "down_proj": ("up_proj", "gate_proj")}  # by the down-projection's name
+UPS = {  # by the down-projection's name, what its block may have beside it
+    "dense_4h_to_h": ("dense_h_to_4h",),
+    "down_proj": ("up_proj", "gate_proj", "gate_up_proj"),  # the last one is both in one: slot i's rows are i and n + i
+    "fc2": ("fc1",),
+}
 Item = TypeVar("Item")
 
 
@@ -69,7 +73,8 @@ class SparseMemory(Method):
                 best = score.argsort(descending=True, stable=True)[: max(1, round(self.settings.slots * len(score)))]
                 chosen = torch.zeros(len(score), dtype=torch.bool).index_fill_(0, best, True).to(self.model.device)
                 for weight, dimension in slot_weights(self.model, name):
-                    trained = chosen.view([-1 if each == dimension else 1 for each in range(weight.dim())])
+                    numbered = chosen.repeat(weight.shape[dimension] // len(chosen))
+                    trained = numbered.view([-1 if each == dimension else 1 for each in range(weight.dim())])
                     self.kept.append((weight, trained, weight.detach().clone()))
         return shares
 
@@ -102,22 +107,27 @@ def memories(model: PreTrainedModel) -> dict[str, nn.Linear]:
     found = {
         name: module
         for name, module in model.named_modules()
-        if name.rpartition(".")[2] in UPS and isinstance(module, nn.Linear)
+        if isinstance(module, nn.Linear) and _has_ups(model, name)
     }
     if not found:
         raise BadInput(f"sparse_memory knows no MLP of {type(model).__name__}. Leave it out of methods in params.yaml.")
     return found
 
 
+def _has_ups(model: PreTrainedModel, name: str) -> bool:
+    block, _, down = name.rpartition(".")
+    return any(isinstance(getattr(model.get_submodule(block), up, None), nn.Linear) for up in UPS.get(down, ()))
+
+
 def slot_weights(model: PreTrainedModel, name: str) -> Iterator[tuple[nn.Parameter, int]]:
-    """The weights of a memory's slots, and which dimension of each numbers the slots."""
+    """The weights of a memory's slots, and which dimension of each numbers the slots, once or several times over."""
     block, _, down = name.rpartition(".")
     weights = dict(model.named_parameters())
     yield weights[f"{name}.weight"], 1  # its bias belongs to no slot
     for up in UPS[down]:
-        yield weights[f"{block}.{up}.weight"], 0
-        if f"{block}.{up}.bias" in weights:
-            yield weights[f"{block}.{up}.bias"], 0
+        for kind in ("weight", "bias"):
+            if f"{block}.{up}.{kind}" in weights:
+                yield weights[f"{block}.{up}.{kind}"], 0
 
 
 @torch.no_grad()
@@ -142,7 +152,8 @@ def accesses(
     handles = [down.register_forward_pre_hook(watch(name)) for name, down in memories(model).items()]
     for _, batch in batches_of(sequences, MEASURED_TOKENS, model.device):
         hidden_states(model, batch.ids)
-        for name, activity in active.items():
+        for name, flat in active.items():
+            activity = flat.reshape(*batch.ids.shape, -1)  # OPT's layers are given all places in one dimension
             most = activity.abs().topk(max(1, round(accessed * activity.shape[-1])), dim=-1).indices
             found = torch.zeros_like(activity, dtype=torch.bool).scatter_(-1, most, True) & batch.predicts[..., None]
             places[name] += found.sum((0, 1)).cpu()

@@ -12,6 +12,7 @@ from tasks.lm.methods.method import Share
 from tasks.lm.methods.sparse_memory import SparseMemory, accesses, memories, slot_weights, specificity
 from tasks.lm.training import Schedule, train
 from tasks.method_params import SparseMemory as SparseMemorySettings
+from tests.lm import architectures
 
 SLOTS = 128  # of each layer of the tiny model
 
@@ -203,3 +204,22 @@ def test_a_model_without_a_known_mlp_is_refused():
 
     with pytest.raises(BadInput, match="no MLP of Other"):
         memories(Other())
+
+
+@pytest.mark.parametrize("kind", ["phi3", "glm", "mpt", "opt", "phi", "olmo2"])
+def test_only_the_chosen_slots_move_whatever_the_layers_of_an_mlp_are_called(kind, rows, tmp_path):
+    words, model = architectures.tokenizer(), architectures.tiny_model(kind)
+    after_one_slice(model, words, rows, tmp_path, slots=0.25)
+    method, before = trained_on(model, words, rows[:3], tmp_path, slots=0.25)
+    after = dict(model.named_parameters())
+    name, memory = next(iter(memories(model).items()))
+    slots = memory.in_features
+    chosen = next(trained.flatten() for weight, trained, _ in method.kept if weight is memory.weight)
+    assert int(chosen.sum()) == round(0.25 * slots)
+    for weight, dimension in slot_weights(model, name):
+        own = next(key for key, value in after.items() if value is weight)
+        moved = (after[own] != before[own]).transpose(0, dimension).flatten(1 if weight.dim() > 1 else 0)
+        moved = moved.any(1) if weight.dim() > 1 else moved
+        assert torch.equal(moved & ~chosen.repeat(len(moved) // slots), torch.zeros_like(moved)) and moved.any()
+    fused = sum(weight.shape[dimension] == 2 * slots for weight, dimension in slot_weights(model, name))
+    assert fused == (1 if kind in ("phi3", "glm") else 0)
