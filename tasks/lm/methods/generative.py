@@ -46,7 +46,7 @@ class Generative(Method):
 
     def examples(self, shares: Shares, older: list[Row]) -> Shares:
         # the base model has not learnt to write questions; and where nothing is new, nothing can be overwritten
-        if self.seen and self.steps and shares[0].rows:
+        if self.seen.own and self.steps and shares[0].rows:
             written = pseudo_rows(self.writer, self.settings, shares[0].rows, self.seed)
             shares = with_older(shares, uncontradicted(written, shares[0].rows), self.settings.share)
         return with_whole(shares, self.settings.lm_share, self.seed)
