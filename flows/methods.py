@@ -1,4 +1,4 @@
-"""`perennial methods`: every method through the same timeline, for every seed, and the table that compares them."""
+"""`perennial methods`, the command: what is missing is trained, then the report is written, printed and published.
 
 import json
 import time
@@ -20,10 +20,10 @@ from tasks import artifact
 from tasks.errors import BadInput, PerennialError
 from tasks.params import PARAMS, Params, load_params
 from tasks.registry import store
-from tasks.scoring.comparison import gather_comparison
 from tasks.reporting.methods_page import render_methods
 from tasks.reporting.methods_plots import draw_methods
 from tasks.reporting.methods_table import print_table
+from tasks.scoring.comparison import gather_comparison
 
 TABLE, PAGE, PLOTS = Path("reports/methods.json"), Path("reports/methods.html"), Path("reports/methods")
 NOTE = Path(".perennial/published_methods.json")
