@@ -1,4 +1,4 @@
-"""A comparison at work: which entries are done, which failed; each of a seed runs in a process of its own.
+"""A comparison at work: what is done and what failed; each entry of a seed runs in a process of its own."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""`perennial methods`, the command: what is missing is trained, then the report is written, printed and published.
+"""`perennial methods`, the command: trains what is missing, then writes, prints and publishes the report."""
 
 import json
 import time
