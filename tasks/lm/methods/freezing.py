@@ -36,7 +36,7 @@ class FrozenBackbone(Method):
 
 @final
 class FrozenBottom(Method):
-    """After `warm_slices` slices (a pretrained base is one), freezes the embeddings and the `layers` blocks next to them."""
+    """After `warm_slices` slices (a pretrained base is one), freezes the embeddings and the `layers` lowest blocks."""
 
     def __init__(self, settings: FrozenBottomSettings, seed: int):
         self.settings = settings
