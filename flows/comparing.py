@@ -1,4 +1,4 @@
-"""A comparison at work: each entry of a seed in a process of its own, what is done, and what failed."""
+"""A comparison at work: what is done and what failed; each entry of a seed runs in a process of its own."""
 
 import json
 import threading

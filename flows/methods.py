@@ -1,4 +1,4 @@
-"""`perennial methods`: every method through the same timeline, for every seed, and the table that compares them."""
+"""`perennial methods`, the command: trains what is missing, then writes, prints and publishes the report."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Takes the timeline through one list of methods, from the base and the first slice that all of them share.
+"""One entry of the comparison: the timeline through one list of methods, from a base and first slice that all share.
 
 Every finished slice leaves a folder of scores that names what it was made of. A comparison that was killed, or
 whose settings changed, does only what is missing.

@@ -1,4 +1,4 @@
-"""Puts the scores and costs of all compared methods together: per seed, and mean and spread over the seeds."""
+"""The comparison's figures: scores and costs of all entries, per seed, with mean and spread over the seeds."""
 
 import statistics
 from collections.abc import Callable, Iterable

@@ -1,6 +1,8 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from transformers.pytorch_utils import Conv1D
 
 from tasks.lm.batches import collate, encode
 from tasks.lm.causal import answer_logits
@@ -22,11 +24,26 @@ def test_a_training_step_is_six_operations_per_weight_and_token_and_scoring_two(
 def test_what_needs_no_gradient_is_not_charged_for_one():
     layer = nn.Linear(7, 5, bias=False)
     with counted() as first:
-        layer(torch.randn(11, 7))  # nothing flows back to the inputs
+        layer(torch.randn(11, 7)).sum().backward()  # nothing flows back to the inputs
     layer.requires_grad_(False)
     with counted() as frozen:
         layer(torch.randn(11, 7))
     assert (first.count, frozen.count) == (4 * 7 * 5 * 11, 2 * 7 * 5 * 11)
+
+
+def test_gpt_2s_layers_count_as_linear_ones_do():
+    layer, inputs = Conv1D(5, 7), torch.randn(11, 7, requires_grad=True)
+    with counted() as operations:
+        layer(inputs).sum().backward()
+    assert operations.count == 6 * 7 * 5 * 11
+
+
+def test_torch_counts_the_same_for_a_training_step(tiny, rows):
+    model, tokenizer = tiny
+    batch = collate(encode(rows, tokenizer, 64), model.device)
+    with counted() as ours, FlopCounterMode(display=False) as torchs:
+        answer_logits(model, batch).sum().backward()
+    assert ours.count == torchs.get_total_flops()
 
 
 def test_a_models_forward_pass_is_what_its_shapes_say(tiny, rows):

@@ -1,10 +1,14 @@
 import math
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from tasks.corpus.slices import slice_of
+from tasks.corpus.slices import load_examples, slice_of
+from tasks.dataset import dataset
 from tasks.lm.pool import pooled
+from tasks.origin import origin
+from tasks.params import load_params
 
 
 def row(identity, fact=None, target="x"):
@@ -108,3 +112,30 @@ def test_choosing_again_changes_nothing_and_another_order_gives_the_same_pool(ch
 def test_a_pool_with_room_keeps_everything(choose):
     rows = slice_rows("a", 2)
     assert sorted(identities(pooled([], rows, 1000, choose, 0))) == sorted(identities(rows))
+
+
+RAW = Path(__file__).parents[2] / "data" / "raw"
+
+
+@pytest.fixture(scope="module")
+def oldest_rows(tmp_path_factory):
+    """The training rows of the default timeline's oldest slice."""
+    root = tmp_path_factory.mktemp("pool")
+    origin(RAW / "relations.yaml", root / "base")
+    dataset(load_params().dataset, RAW / "2020", root / "base", root / "2020")
+    return load_examples(root / "2020").train
+
+
+def test_a_tenth_of_the_rows_is_not_a_tenth_of_the_facts(oldest_rows):
+    """A fact stands in 11 to 14 rows of each language, so a pool that is balanced over them holds it all."""
+    per_class = Counter(each["id"].rpartition("/")[0] for each in oldest_rows if each["fact"])
+    assert (min(per_class.values()), max(per_class.values())) == (11, 14)
+    facts = {each["fact"] for each in oldest_rows if each["fact"]}
+
+    def held(share):
+        pool = pooled([], oldest_rows, int(share * len(oldest_rows)), "balanced", 20)
+        return len({each["fact"] for each in pool if each["fact"]}) / len(facts)
+
+    assert held(0.1) == 1.0
+    assert held(0.05) == pytest.approx(0.67, abs=0.04)
+    assert held(0.02) == pytest.approx(0.31, abs=0.04)

@@ -19,6 +19,7 @@ def seed(accuracy):
 TOLD = {
     "slices": ["2020", "2021"],
     "steps": 200,
+    "joint": 1.5,
     "entries": {
         "replay": {
             "family": "rehearsal", "methods": [{"name": "replay", "share": 0.4}], "keep": "all",

@@ -41,6 +41,8 @@ class DER(Method):
         self.settings = settings
         self.seed = seed
         self.rows: list[Row] = []
+        self.fresh: set[str] = set()  # ids of the slice's own rows with a prompt
+        self.part = 1  # of the mixture, that is the buffer's
         self.logits: dict[str, Tensor] = {}  # of the answer's tokens, [tokens, vocabulary] float16, by row id
         self.stored: dict[tuple[int, ...], Tensor] = {}
 

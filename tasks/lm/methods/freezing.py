@@ -21,7 +21,7 @@ from tasks.method_params import FrozenBottom as FrozenBottomSettings
 
 @final
 class FrozenBackbone(Method):
-    """Trains everything in the first `warm_slices` slices, and then only the LM head."""
+    """Trains everything in the first `warm_slices` slices (a pretrained base counts as one), then the LM head alone."""
 
     def __init__(self, settings: FrozenBackboneSettings, seed: int):
         self.settings = settings
@@ -36,7 +36,7 @@ class FrozenBackbone(Method):
 
 @final
 class FrozenBottom(Method):
-    """After the first `warm_slices` slices, freezes the embeddings and the `layers` blocks next to them."""
+    """After `warm_slices` slices (a pretrained base is one), freezes the embeddings and the `layers` lowest blocks."""
 
     def __init__(self, settings: FrozenBottomSettings, seed: int):
         self.settings = settings
