@@ -67,7 +67,9 @@ def test_a_text_longer_than_a_batch_is_trained_on_in_batches_of_the_size_that_wa
     (tmp_path / "relations.yaml").write_text("names: {}\nrelations: {}\n")
     origin(tmp_path / "relations.yaml", tmp_path / "examples/base")
     (tmp_path / "raw").mkdir()
-    (tmp_path / "raw/texts.jsonl").write_text('{"text": "%s", "date": "2021-01-01"}\n' % ("one two three four five " * 200))
+    (tmp_path / "raw/texts.jsonl").write_text(
+        '{"text": "%s", "date": "2021-01-01"}\n' % ("one two three four five " * 200)
+    )
     (tmp_path / "raw/facts.csv").write_text("subject,relation,object\nPeru,capital,Lima\n")
     examples = tmp_path / "examples/one"
     dataset(Dataset(languages=("en",), chat_repeats=1), tmp_path / "raw", tmp_path / "examples/base", examples)
