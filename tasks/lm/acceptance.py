@@ -48,7 +48,7 @@ def refuse_small_embedding(model: PreTrainedModel, tokenizer: PreTrainedTokenize
     Raises:
         BadInput: there are more tokens than rows.
     """
-    rows = model.get_input_embeddings().weight.shape[0]
+    rows = _rows(model)
     tokens = max(tokenizer.get_vocab().values(), default=-1) + 1
     if tokens > rows:
         raise BadInput(
@@ -65,7 +65,7 @@ def refuse_other_logits(model: PreTrainedModel, source: Path | str) -> None:
         BadInput: they differ, or a token's logits depend on what comes after it.
     """
     model.eval()
-    kind, words = type(model).__name__, model.get_input_embeddings().weight.shape[0]
+    kind, words = type(model).__name__, _rows(model)
     ids = torch.arange(1, PROBE + 1, device=model.device).remainder(words).repeat(2, 1)
     ids[1, -1] = 0
     ours = logits_of(model, hidden_states(model, ids))
@@ -81,6 +81,11 @@ def refuse_other_logits(model: PreTrainedModel, source: Path | str) -> None:
             f"The model '{source}' ({kind}) reads what comes after a token to predict it: it is no causal language "
             "model. Choose another one."
         )
+
+
+def _rows(model: PreTrainedModel) -> int:
+    embeddings: Any = model.get_input_embeddings()
+    return int(embeddings.weight.shape[0])
 
 
 def plain_decoding(source: Path | str, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:

@@ -1,6 +1,7 @@
 """The causal LM and its tokenizer: built small from a config, or loaded by folder or hub name; saved; its parts."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -53,7 +54,7 @@ def load(source: Path | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
         decoding = plain_decoding(source, tokenizer)
-        model, found = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             source, use_safetensors=True, dtype=torch.float32, generation_config=decoding, output_loading_info=True
         )
     except (OSError, ValueError) as error:
@@ -61,6 +62,7 @@ def load(source: Path | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         raise BadInput(
             f"The model '{source}' can't be loaded: {reason} Check pretrain.model in params.yaml."
         ) from error
+    model, found = loaded
     if not own:
         refuse_unfit(model, tokenizer, found, source)
     model.generation_config = decoding

@@ -78,10 +78,11 @@ def two_towers(encoder: SentenceTransformer) -> SentenceTransformer:
     """DPR's two encoders (Karpukhin et al. 2020), one for messages and one for memories, from one to begin with."""
     towers: list[list[Any]] = [[copy.deepcopy(module) for module in encoder] for _ in range(2)]
     router = Router.for_query_document(query_modules=towers[0], document_modules=towers[1])
+    prompts: Any = dict(encoder.prompts)
     return SentenceTransformer(
         modules=[router],
         device=str(encoder.device),
-        prompts=dict(encoder.prompts),
+        prompts=prompts,
         default_prompt_name=encoder.default_prompt_name,
     )
 

@@ -58,6 +58,13 @@ CONFIGS = {
     "exaone4": LLAMA | {"sliding_window": 16},
 }  # fmt: skip
 
+RECURRENT = {  # slow here, so they are only compared
+    "recurrent_gemma": {"hidden_size": WIDTH, "num_hidden_layers": 3, "num_attention_heads": HEADS, "lru_width": WIDTH,
+                        "intermediate_size": 96, "attention_window_size": 16, "logits_soft_cap": 2.0},
+    "falcon_h1": LLAMA | {"lm_head_multiplier": 0.25, "mamba_d_ssm": WIDTH, "mamba_n_heads": 4, "mamba_d_head": 8,
+                          "mamba_d_state": 8, "mamba_n_groups": 1, "mamba_expand": 1, "mamba_chunk_size": 8},
+}  # fmt: skip
+
 
 def tokenizer():
     return build_tokenizer(TEXTS, 320)
@@ -69,7 +76,9 @@ def tiny_model(kind, tied=True, seed=0):
     special = {"bos_token_id": known.eos_token_id, "eos_token_id": known.eos_token_id,
                "pad_token_id": known.pad_token_id}  # fmt: skip
     set_seed(seed)
-    config = AutoConfig.for_model(kind, vocab_size=len(known) + 5, tie_word_embeddings=tied, **CONFIGS[kind], **special)
+    config = AutoConfig.for_model(
+        kind, vocab_size=len(known) + 5, tie_word_embeddings=tied, **(CONFIGS | RECURRENT)[kind], **special
+    )
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     with torch.no_grad():  # random weights of 0.02 say the same of every word
         model.get_output_embeddings().weight.normal_(0, 0.7)

@@ -9,8 +9,9 @@ from transformers import AutoModel, BertConfig, BertLMHeadModel
 
 from tasks.errors import BadInput
 from tasks.lm import logits
+from tasks.lm.acceptance import refuse_other_logits
 from tasks.lm.causal import load, save
-from tests.lm.architectures import folder_of, tiny_model, tokenizer
+from tests.lm.architectures import RECURRENT, folder_of, tiny_model, tokenizer
 
 
 @pytest.mark.parametrize("kind", ["cohere", "granite"])
@@ -19,6 +20,11 @@ def test_a_model_whose_logits_we_would_get_wrong_is_refused_by_name(kind, tmp_pa
     monkeypatch.delitem(logits.SCALES, kind)  # as for an architecture that is not known here
     with pytest.raises(BadInput, match=rf"'{tmp_path}' \({kind.title()}ForCausalLM\) does something between its head"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_a_recurrent_models_logits_are_known_too(kind):
+    refuse_other_logits(tiny_model(kind, tied=False), kind)
 
 
 def test_a_model_that_reads_ahead_is_no_causal_one(tmp_path, monkeypatch):
