@@ -20,10 +20,10 @@ from tasks import artifact
 from tasks.errors import BadInput, PerennialError
 from tasks.params import PARAMS, Params, load_params
 from tasks.registry import store
-from tasks.scoring.comparison import gather_comparison
 from tasks.reporting.methods_page import render_methods
 from tasks.reporting.methods_plots import draw_methods
 from tasks.reporting.methods_table import print_table
+from tasks.scoring.comparison import gather_comparison
 
 TABLE, PAGE, PLOTS = Path("reports/methods.json"), Path("reports/methods.html"), Path("reports/methods")
 NOTE = Path(".perennial/published_methods.json")

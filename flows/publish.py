@@ -11,9 +11,9 @@ from tasks import artifact
 from tasks.errors import BadInput
 from tasks.params import Params, load_params
 from tasks.registry import store
+from tasks.reporting.summary import percent
 from tasks.scoring.gate import decide
 from tasks.scoring.series import series_of
-from tasks.reporting.summary import percent
 
 NOTE = Path(".perennial/published.json")
 REPORT = (Path("reports/timeline.json"), Path("reports/index.html"))

@@ -6,7 +6,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, ValidationError
 
 from tasks.errors import BadInput
-from tasks.params import Section, load_yaml
+from tasks.sections import Section
+from tasks.strict_yaml import load_yaml
 
 SUBJECT, OBJECT = "{subject}", "{object}"
 

@@ -15,8 +15,8 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from tasks.errors import BadInput
 from tasks.litter import is_litter
-from tasks.params import load_yaml
 from tasks.sections import Section
+from tasks.strict_yaml import load_yaml
 
 DAY, MESSAGE = "{day}", "{message}"
 MAX_BYTES = 1024 * 1024  # of a file of topics

@@ -25,7 +25,7 @@ SLICE_TAG, CONTENT_TAG, GATE_TAG, PASSED_TAG = (
     "perennial.slice", "perennial.content", "perennial.gate", "perennial.accepted",
 )  # fmt: skip
 TIMELINE_RUN = "timeline"
-REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pydantic", "pyyaml")
+REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pydantic", "ruamel.yaml")
 MAX_DIGEST = 36  # of MLflow's data sets
 
 Series = dict[str, list[tuple[int, float]]]  # metric -> (step, value) over the slices
