@@ -71,7 +71,9 @@ class Progress:
             nonlocal total
             total = steps
             if self._bars and bar is not None:
-                self._bars.update(bar, total=steps or None, completed=0, name=escape(f"{_name(address)}{part:<8}"), detail="")
+                self._bars.update(
+                    bar, total=steps or None, completed=0, name=escape(f"{_name(address)}{part:<8}"), detail=""
+                )
 
         shown = Shown(log, begin)
         started = time.monotonic()

@@ -38,9 +38,10 @@ def reason_of(error: BaseException) -> str:
     lines = [line for line in lines if line and not set(line) <= set("#=-*~ ")]
     if not lines:
         return type(error).__name__
-    reason = lines.pop(0)
-    while lines and (reason.endswith(":") or (reason.startswith("#") and reason.endswith("#"))):
-        reason = f"{reason} {lines.pop(0).strip('# ')}"
+    reason = line = lines.pop(0)
+    while lines and (line.endswith(":") or line.endswith("##")):  # what announces, and the heading of what it announces
+        line = lines.pop(0)
+        reason = f"{reason} {line.strip('# ')}"
     if len(reason) > LONGEST:  # the end says why, the beginning where
         reason = f"{reason[: LONGEST // 2]} ... {reason[-LONGEST // 2 :]}"
     return reason.rstrip(".:")

@@ -18,7 +18,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from tasks import artifact
-from tasks.errors import BadInput
+from tasks.errors import BadInput, reason_of
 from tasks.lm.adapters import (
     load_adapter,
     own_weights,
@@ -30,6 +30,7 @@ from tasks.lm.adapters import (
 from tasks.lm.batches import Batch
 from tasks.lm.template import ANSWER_MARKER, ANSWER_START
 from tasks.params import Pretrain
+from tasks.sources import folder_of
 
 transformers_logging.disable_progress_bar()  # ours is shown by whoever starts the step
 
@@ -44,16 +45,15 @@ def load(source: Path | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         BadInput: there is no such model, or its head can't be applied apart from its backbone.
         Corrupt: a folder that the pipeline wrote has changed.
     """
-    folder = Path(source)
+    folder = source = folder_of(source, "pretrain.model")
     if (folder / artifact.MANIFEST).exists():
         artifact.verified(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
         model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True, dtype=_dtype())
     except (OSError, ValueError) as error:
-        reason = str(error).split("\n")[0]
         raise BadInput(
-            f"The model '{source}' can't be loaded: {reason} Check pretrain.model in params.yaml."
+            f"The model '{source}' can't be loaded: {reason_of(error)}. Check pretrain.model in params.yaml."
         ) from error
     if getattr(model.config, "final_logit_softcapping", None):
         raise BadInput(f"The model '{source}' soft-caps its logits, which the head refit does not support.")

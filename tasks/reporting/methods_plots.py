@@ -12,10 +12,10 @@ import numpy as np
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
-from tasks.scoring.comparison import COMBINED, FAMILIES, OTHER
 from tasks.reporting.methods_table import in_order
 from tasks.reporting.plots import BLUE, GREEN, INK, RED, SOFT, STYLE, WIDTH, plt
 from tasks.reporting.summary import WORDS
+from tasks.scoring.comparison import COMBINED, FAMILIES, OTHER
 
 COLOURS = dict(
     zip(

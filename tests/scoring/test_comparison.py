@@ -9,10 +9,10 @@ from rich.console import Console
 from tasks import artifact
 from tasks.lm.methods import METHODS
 from tasks.params import Entry, load_params
-from tasks.scoring.comparison import FAMILY_OF, gather_comparison, metrics_of, pareto_front
 from tasks.reporting.methods_page import render_methods
 from tasks.reporting.methods_plots import draw_methods
 from tasks.reporting.methods_table import in_order, print_table
+from tasks.scoring.comparison import FAMILY_OF, gather_comparison, metrics_of, pareto_front
 from tests.scoring.made import made_scores, with_stages, write_scores
 
 SLICES = ("one", "two", "three")

@@ -17,8 +17,8 @@ from tasks.origin import origin
 from tasks.params import Dataset, Evaluate, Keep, Pretrain, Stage1, Stage2
 from tasks.pretrain import pretrain
 from tasks.report import report
-from tasks.scoring.series import series_of
 from tasks.reporting.summary import print_summary
+from tasks.scoring.series import series_of
 from tasks.stage1 import stage1
 from tasks.stage2 import stage2
 
