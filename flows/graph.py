@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from flows.isolation import code_of, edited, run_isolated
 from flows.locks import rewriting_dvc_lock
+from flows.pretrained import show_models
 from tasks.errors import BadInput, Busy, PerennialError
 from tasks.steps import Log, run_step
 from tasks.strict_yaml import line_of, refuse_conflicts
@@ -70,6 +71,7 @@ def opened(root: Path, targets: tuple[str, ...] = ()) -> Iterator[Graph]:
 
     _quiet()
     _refuse_conflicts(root)
+    show_models(root)
     config = None if _in_git(root) else {"core": {"no_scm": True}}
     with ExitStack() as stack:
         try:

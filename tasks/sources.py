@@ -99,6 +99,7 @@ def _commit_on_hub(name: str, revision: str | None, setting: str) -> str:
 
 def _elsewhere(name: str, setting: str, reason: str) -> str:
     return (
-        f"{setting}: '{name}' is no folder, and the Hugging Face hub can't be asked for it ({reason}). Where there is "
-        f"a network run `hf download {name} --local-dir {name.rpartition('/')[2]}`, and name that folder in params.yaml."
+        f"{setting}: '{name}' is no folder, and the Hugging Face hub can't be asked for it ({reason}). Where there "
+        f"is a network run `hf download {name} --local-dir {name.rpartition('/')[2]}`, and name that folder in "
+        "params.yaml."
     )

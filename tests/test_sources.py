@@ -69,9 +69,9 @@ def test_a_hub_name_without_a_network_is_one_sentence_with_the_command_that_help
         loads(name)
     plain = name.partition("@")[0]
     assert str(refused.value) == (
-        f"{setting}: '{plain}' is no folder, and the Hugging Face hub can't be asked for it (it does not answer). Where "
-        f"there is a network run `hf download {plain} --local-dir {plain.rpartition('/')[2]}`, and name that folder in "
-        "params.yaml."
+        f"{setting}: '{plain}' is no folder, and the Hugging Face hub can't be asked for it (it does not answer). "
+        f"Where there is a network run `hf download {plain} --local-dir {plain.rpartition('/')[2]}`, and name that "
+        "folder in params.yaml."
     )
 
 

@@ -11,7 +11,46 @@ from tasks.strict_yaml import load_yaml
 
 ROOT = Path(__file__).parents[1]
 HERE = Path("p.yaml")
-SCALARS = ["020", "0777", "00", "-012", "0o17", "0x1F", "0b11", "12:30", "12:30:45", "1e3", "1E3", "1e-3", "1.e5", "3.14e+2", "1_000", ".5", "0.", ".inf", "-.inf", ".nan", "yes", "no", "on", "off", "y", "n", "Yes", "NO", "True", "TRUE", "true", "null", "Null", "~", "2020-01-01", "'no'", '"020"', "!!str,5"]
+SCALARS = [
+    "020",
+    "0777",
+    "00",
+    "-012",
+    "0o17",
+    "0x1F",
+    "0b11",
+    "12:30",
+    "12:30:45",
+    "1e3",
+    "1E3",
+    "1e-3",
+    "1.e5",
+    "3.14e+2",
+    "1_000",
+    ".5",
+    "0.",
+    ".inf",
+    "-.inf",
+    ".nan",
+    "yes",
+    "no",
+    "on",
+    "off",
+    "y",
+    "n",
+    "Yes",
+    "NO",
+    "True",
+    "TRUE",
+    "true",
+    "null",
+    "Null",
+    "~",
+    "2020-01-01",
+    "'no'",
+    '"020"',
+    "!!str,5",
+]
 
 
 @pytest.mark.parametrize("scalar", SCALARS)

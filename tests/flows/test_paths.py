@@ -1,6 +1,5 @@
 """A project's folder may have any name, and DVC's cache may put links into it: publishing works the same."""
 
-import os
 import shutil
 
 import pytest
@@ -93,5 +92,5 @@ def test_a_project_is_published_whose_outputs_are_links_into_a_cache(copied, tmp
         path.symlink_to(kept) if kind == "symlink" else path.hardlink_to(kept)
     published_in(root)
     assert not [path for path in (root / "mlruns").rglob("*") if path.is_symlink()]
-    assert all(os.stat(path).st_nlink == 1 for path in (root / "mlruns").rglob("*") if path.is_file())
+    assert all(path.stat().st_nlink == 1 for path in (root / "mlruns").rglob("*") if path.is_file())
     assert {path.stat().st_mode & 0o777 for path in cache.iterdir()} == {0o444}

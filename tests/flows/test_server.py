@@ -59,7 +59,8 @@ def test_this_machine_is_reached_without_a_proxy_by_every_library(spelling, dire
 def test_no_proxy_for_anything_stays_so():
     code = "import os, tasks; print(os.environ['NO_PROXY'])"
     environment = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"} | {"NO_PROXY": "*"}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True).stdout == "*\n"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "*\n"
 
 
 def test_a_proxys_answer_is_not_a_servers(monkeypatch):
