@@ -22,6 +22,8 @@ def show_models(root: Path) -> None:
 
 
 def _show(place: Path, model: str, root: Path) -> None:
+    if place.is_dir() and not place.is_symlink():  # the model was put here: it is the dependency as it lies
+        return
     folder = Path(model).expanduser()
     if (root / folder).is_dir():
         target = os.path.relpath(root / folder, place.parent) if not folder.is_absolute() else str(folder)
