@@ -6,7 +6,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml.nodes import MappingNode, Node
 
 from flows import graph as graphs
 from flows.locks import only_run
@@ -19,6 +19,7 @@ from tasks.corpus.templates import Templates, read_templates
 from tasks.corpus.text import typed
 from tasks.errors import BadInput
 from tasks.params import PARAMS, RESERVED, SLICE_NAME, Params, load_params
+from tasks.strict_yaml import compose_yaml
 
 RAW = Path("data/raw")
 EXAMPLES = Path("data/examples")
@@ -85,7 +86,7 @@ def with_slice(text: str, name: str, params: Params) -> str:
 
 
 def _with_line(text: str, section: str, line: str) -> str:
-    document: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    document: Any = compose_yaml(text, PARAMS)
     node = next(value for key, value in document.value if key.value == section)
     if node.flow_style:
         raise BadInput(f"{PARAMS}: write '{section}' with one slice per line, so that a line can be added.")
@@ -97,8 +98,8 @@ def _with_line(text: str, section: str, line: str) -> str:
     return "".join(lines)
 
 
-def _last_leaf(node: yaml.Node) -> yaml.Node:
-    while isinstance(node, yaml.MappingNode) and node.value and not node.flow_style:
+def _last_leaf(node: Node) -> Node:
+    while isinstance(node, MappingNode) and node.value and not node.flow_style:
         node = node.value[-1][1]
     return node
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
+from rich.markup import escape
 
 from tasks import artifact
 from tasks.errors import BadInput
@@ -28,7 +29,7 @@ def chat_with(root: Path, chosen: str | None, user: str, console: Console) -> No
     name, lm, retriever, settings, documents = chosen_models(root, chosen)
     from tasks.memory.conversation import converse
 
-    console.print(f"The model of {name}, with the memories of {user}.", style="dim", highlight=False)
+    console.print(escape(f"The model of {name}, with the memories of {user}."), style="dim", highlight=False)
     converse(lm, retriever, root / STORE, user, settings, console, documents)
 
 

@@ -78,7 +78,7 @@ def add(
     from flows.add import add_slice
 
     folder = folder.resolve()
-    console.print(add_slice(enter(verbose), name, folder), highlight=False, soft_wrap=True)
+    console.print(escape(add_slice(enter(verbose), name, folder)), highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -144,7 +144,7 @@ def report(verbose: Verbose = False) -> None:
     root = enter(verbose)
     from flows.run import bring_report_up_to_date
 
-    console.print(str(bring_report_up_to_date(root, console)), highlight=False, soft_wrap=True)
+    console.print(escape(str(bring_report_up_to_date(root, console))), highlight=False, soft_wrap=True)
 
 
 def _terminate(number: int, frame: object) -> NoReturn:

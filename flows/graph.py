@@ -20,12 +20,16 @@ from typing import Any, Literal
 
 from flows.isolation import code_of, edited, run_isolated
 from flows.locks import rewriting_dvc_lock
+from flows.pretrained import show_models
 from tasks.errors import BadInput, Busy, PerennialError
 from tasks.steps import Log, run_step
+from tasks.strict_yaml import line_of, refuse_conflicts
 
 Outcome = Literal["cached", "restored", "ran"]
 State = Literal["fresh", "stale", "missing"]
 COMMAND = ["python", "-m", "tasks"]
+GRAPH, LOCK = "dvc.yaml", "dvc.lock"
+TAKE_ONE_SIDE = f"Take one side whole (`git checkout --ours {LOCK}`): `perennial run` does what it lacks"
 PATIENCE = 30.0  # seconds that a short `dvc status` elsewhere is waited for
 
 _BOOKKEEPING = threading.Lock()
@@ -66,13 +70,15 @@ def opened(root: Path, targets: tuple[str, ...] = ()) -> Iterator[Graph]:
     from dvc.repo import Repo
 
     _quiet()
+    _refuse_conflicts(root)
+    show_models(root)
     config = None if _in_git(root) else {"core": {"no_scm": True}}
     with ExitStack() as stack:
         try:
             repo = stack.enter_context(Repo(str(root), config=config, _wait_for_lock=True))
             stages = _in_order(repo, targets)
         except DvcException as error:
-            raise BadInput(f"dvc.yaml: {_sentence(error)}") from error
+            raise BadInput(f"{_place(error)}: {_sentence(error)}") from error
         yield Graph(repo, root, stages, code_of(root))
 
 
@@ -284,6 +290,24 @@ def _quiet() -> None:
     for name in ("dvc", "dvc_data", "dvc_objects"):
         if logging.getLogger(name).level < logging.CRITICAL:
             logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _refuse_conflicts(root: Path) -> None:
+    """Of DVC's own files: it tells a merge that was not finished as an error of YAML."""
+    for path in (root / LOCK, root / GRAPH, *sorted(root.glob("data/raw/*.dvc"))):
+        mend = TAKE_ONE_SIDE if path.name == LOCK else "Keep one side, and delete the lines of markers"
+        if path.is_file():
+            refuse_conflicts(path.read_text(encoding="utf-8", errors="replace"), path.relative_to(root), mend)
+
+
+def _place(error: BaseException) -> str:
+    """The file that DVC could not read, and the line where its parser stopped."""
+    file, line, inner = "", "", error
+    while inner:
+        file = file or str(getattr(inner, "path", None) or "")
+        line = line or line_of(inner)
+        inner = inner.__cause__  # type: ignore[assignment]
+    return f"{file.removeprefix('./') or GRAPH}{line}"
 
 
 def _sentence(error: Exception) -> str:

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from flows import graph as graphs
 from flows import walk
 from flows.comparing import EXAMPLES, WORK, Comparing, Pair
 from flows.locks import only_run
 from flows.progress import Progress
-from flows.run import dead_server, prepare_prefect
+from flows.run import dead_server, prepare_prefect, warn
 from flows.walk import Run
 from tasks import artifact
-from tasks.errors import BadInput, PerennialError
+from tasks.errors import BadInput, PerennialError, reason_of
 from tasks.params import PARAMS, Params, load_params
 from tasks.registry import store
 from tasks.reporting.methods_page import render_methods
@@ -70,7 +69,7 @@ def compare_methods(root: Path, console: Console, names: list[str], seeds: list[
     console.print(f"{told} ({time.monotonic() - started:.1f} s).", highlight=False)
     console.print(f"More: {PAGE}, {TABLE}.", highlight=False)
     if warning:
-        console.print(f"[yellow]{escape(warning)}[/yellow]", highlight=False)
+        warn(console, warning)
     if comparing.failed:
         who = ", ".join(f"{name} (seed {seed})" for name, seed in comparing.failed)
         raise SomeFailed(f"Failed: {who}. The same command tries them again.")
@@ -97,20 +96,25 @@ def _finished(root: Path, params: Params, wanted: list[Pair]) -> dict[Pair, list
 
 def _compare(comparing: Comparing, console: Console, verbose: bool) -> None:
     if dead := dead_server():
-        console.print(f"[yellow]No Prefect server answers at {dead}; going on without it.[/yellow]")
+        warn(console, f"No Prefect server answers at {dead}; going on without it.")
         _without_prefect(comparing)
         return
     prepare_prefect(comparing.root, verbose)
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.mapping import compare_with_prefect
+    from flows.server import NoServer, serving
 
     try:
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # joining its thread takes a second
+        with (
+            serving(comparing.root, verbose),
+            temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),  # joining its thread takes a second
+        ):
             compare_with_prefect(comparing)
+    except NoServer as error:
+        warn(console, f"Prefect's server did not start ({error}); going on without it.")
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        console.print(f"[yellow]Prefect failed ({escape(reason)}); going on without it.[/yellow]")
+        warn(console, f"Prefect failed ({reason_of(error)}); going on without it.")
     _without_prefect(comparing)
 
 
@@ -154,7 +158,6 @@ def _publish(root: Path, told: dict[str, Any]) -> str | None:
         plots = sorted((root / PLOTS).glob("*.png"))
         publish_comparison(store.connect(), told, [root / TABLE, root / PAGE], plots)
     except store.failures() as error:
-        reason = str(error).split("\n")[0].rstrip(".")
-        return f"Nothing was published to MLflow: {reason}. The next `perennial methods` publishes."
+        return f"Nothing was published to MLflow: {reason_of(error)}. The next `perennial methods` publishes."
     artifact.write_file(note, content.encode())
     return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
@@ -60,7 +61,7 @@ class Progress:
         """Show one step from its begin to its end; a step that was up to date leaves no line."""
         total = self.totals.get(address.partition("@")[0])
         values: dict[str, float] = {}
-        bar = self._bars.add_task("", total=total, name=_name(address), detail="") if self._bars else None
+        bar = self._bars.add_task("", total=total, name=escape(_name(address)), detail="") if self._bars else None
 
         def log(step: int, logged: dict[str, float]) -> None:
             values.update(logged)
@@ -70,7 +71,9 @@ class Progress:
             nonlocal total
             total = steps
             if self._bars and bar is not None:
-                self._bars.update(bar, total=steps or None, completed=0, name=f"{_name(address)}{part:<8}", detail="")
+                self._bars.update(
+                    bar, total=steps or None, completed=0, name=escape(f"{_name(address)}{part:<8}"), detail=""
+                )
 
         shown = Shown(log, begin)
         started = time.monotonic()
@@ -88,7 +91,7 @@ class Progress:
     def line(self, address: str, verb: str, seconds: float, loss: float | None = None) -> None:
         """Print the line of a finished step."""
         told = f"  loss {loss:.3f}" if loss is not None else ""
-        self.console.print(f"  {_name(address)} {verb:<10} {seconds:6.1f} s{told}", highlight=False)
+        self.console.print(f"  {escape(_name(address))} {verb:<10} {seconds:6.1f} s{told}", highlight=False)
 
     def _advance(self, bar: TaskID | None, step: int, total: int | None, values: dict[str, float]) -> None:
         if not self._bars or bar is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks import artifact
-from tasks.errors import BadInput
+from tasks.errors import BadInput, reason_of
 from tasks.params import Params, load_params
 from tasks.registry import store
 from tasks.reporting.summary import percent
@@ -56,8 +56,7 @@ def _is_published(note: dict[str, Any], content: str) -> bool:
 
 
 def _not_published(error: Exception) -> Published:
-    reason = str(error).split("\n")[0].rstrip(".")
-    return Published(warning=f"Nothing was published to MLflow: {reason}. The next run publishes.")
+    return Published(warning=f"Nothing was published to MLflow: {reason_of(error)}. The next run publishes.")
 
 
 def _publish_all(root: Path, params: Params) -> Published:

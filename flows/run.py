@@ -13,6 +13,7 @@ from flows import walk
 from flows.locks import end_orphaned_server
 from flows.progress import Progress
 from flows.walk import Run
+from tasks.errors import reason_of
 from tasks.params import Params, load_params
 
 TIMELINE = Path("reports/timeline.json")
@@ -41,7 +42,7 @@ def run_timeline(root: Path, console: Console, isolated: bool = False, verbose: 
             run.outcomes.update(dict.fromkeys(run.addresses, "cached"))
             walk.publish(run)
         elif dead := dead_server():
-            console.print(f"[yellow]No Prefect server answers at {dead}; going on without it.[/yellow]")
+            warn(console, f"No Prefect server answers at {dead}; going on without it.")
             _without_prefect(run)
         else:
             _with_prefect(run, console, verbose)
@@ -74,17 +75,28 @@ def _with_prefect(run: Run, console: Console, verbose: bool) -> None:
     prepare_prefect(run.graph.root, verbose)
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+    from flows.server import NoServer, serving
     from flows.timeline import walk_with_prefect
 
     try:
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # joining its thread takes a second
+        with (
+            serving(run.graph.root, verbose),
+            temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),  # joining its thread takes a second
+        ):
             walk_with_prefect(run)
+    except NoServer as error:
+        warn(console, f"Prefect's server did not start ({error}); going on without it.")
+        _without_prefect(run)
     except Exception as error:
         if run.failed:
             raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        console.print(f"[yellow]Prefect failed ({reason}); going on without it.[/yellow]")
+        warn(console, f"Prefect failed ({reason_of(error)}); going on without it.")
         _without_prefect(run)
+
+
+def warn(console: Console, sentence: str) -> None:
+    """Print a sentence about something that the run goes on without."""
+    console.print(f"[yellow]{escape(sentence)}[/yellow]", highlight=False, soft_wrap=True)
 
 
 def prepare_prefect(root: Path, verbose: bool) -> None:
@@ -106,8 +118,8 @@ def dead_server() -> str | None:
         return None
     try:
         urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=SERVER_WAIT).close()
-    except urllib.error.HTTPError:  # it answers, if only to ask for a password
-        return None
+    except urllib.error.HTTPError as error:  # it answers, if only to ask for a password; 502 is a proxy's answer
+        return address if error.code >= 500 else None
     except (OSError, ValueError):
         return address
     return None
@@ -129,8 +141,8 @@ def _print_table(run: Run, console: Console) -> None:
     if not (published := run.published):
         return
     if published.warning:
-        console.print(f"[yellow]{escape(published.warning)}[/yellow]", highlight=False)
+        warn(console, published.warning)
     for name, reason in (published.reasons or {}).items():
-        console.print(f"[yellow]{name} was not accepted: {escape(reason)}[/yellow]", highlight=False)
+        warn(console, f"{name} was not accepted: {reason}")
     champion = f"Champion: {published.champion or 'none yet'}."
     console.print(f"{champion} The whole story: {PAGE}. Talk with it: `perennial chat`.", highlight=False)

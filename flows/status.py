@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from flows import graph as graphs
@@ -26,8 +27,8 @@ def print_status(root: Path, console: Console) -> None:
     console.print(_table(states))
     single = [f"{state.step} {_coloured(state)}" for state in states if not state.slice]
     console.print(f"For all slices: {', '.join(single)}", highlight=False, soft_wrap=True)
-    console.print(f"Champion: {_champion()}", highlight=False, soft_wrap=True)
-    console.print(f"Last run: {_last_run(root)}", highlight=False, soft_wrap=True)
+    console.print(f"Champion: {escape(_champion())}", highlight=False, soft_wrap=True)
+    console.print(f"Last run: {escape(_last_run(root))}", highlight=False, soft_wrap=True)
     behind = sum(state.state != "fresh" for state in states)
     if behind:
         console.print(

@@ -22,3 +22,13 @@ for _name, _value in {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }.items():
     os.environ.setdefault(_name, _value)
+
+# A proxy is for what lies outside: servers of this machine are reached without, by every library. (Of the two
+# spellings some read one, some the other first.)
+_direct = [
+    _host for _name in ("NO_PROXY", "no_proxy") for _host in os.environ.get(_name, "").split(",") if _host.strip()
+]
+if "*" not in _direct:
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(
+        dict.fromkeys([*(_host.strip() for _host in _direct), "localhost", "127.0.0.1", "::1"])
+    )

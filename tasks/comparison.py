@@ -8,7 +8,6 @@ all entries of a seed share. It prints a line of JSON for what it begins and, no
 """
 
 import hashlib
-import inspect
 import json
 import platform
 import shutil
@@ -22,19 +21,15 @@ from pathlib import Path
 
 import torch
 
-from tasks import artifact, evaluate, pretrain, stage1, stage2
+from tasks import artifact, closure, evaluate, pretrain, stage1, stage2
 from tasks.errors import BadInput, Corrupt, PerennialError
-from tasks.lm import adapters, batches, causal, generate, head, mixing, pool, template, training
 from tasks.lm.cost import measured
 from tasks.lm.methods import METHODS
 from tasks.params import SLICE_NAME, Entry, Keep, Params, load_params
-from tasks.scoring import answers, few_shot, knowledge, labels, sampling
 from tasks.steps import Log
 
-CODE = (
-    stage1, stage2, evaluate, adapters, batches, causal, generate, head, mixing, pool, template, training,
-    answers, few_shot, knowledge, labels, sampling,
-)  # fmt: skip
+STEPS = ("tasks.pretrain", "tasks.stage1", "tasks.stage2", "tasks.evaluate")
+UNUSED = ("tasks.retrieval", "tasks.lm.methods")  # no retriever is compared; of the methods only an entry's own count
 FIRST = "first"  # the folder of what all methods start from
 COST = "cost.json"
 KEY = "key.json"
@@ -207,7 +202,8 @@ def _key(params: Params, entry: Entry, seed: int, steps: int, examples: Path, be
 
 @cache
 def _code(methods: tuple[str, ...]) -> list[str]:
-    return [inspect.getsource(each) for each in (*CODE, *(sys.modules[METHODS[name].__module__] for name in methods))]
+    own = [closure.code_sum(METHODS[name].__module__, without=("tasks.retrieval",)) for name in methods]
+    return [closure.code_sum(*STEPS, without=UNUSED), *own]
 
 
 def _stored(keep: Keep, examples: Path, here: Path) -> int:

@@ -23,3 +23,25 @@ class Busy(PerennialError):
     """Another run holds the lock."""
 
     exit_code = 75
+
+
+LONGEST = 300  # characters of a library's reason
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a library failed, in one line without a full stop: a sentence that ends in a colon takes what it announces.
+
+    Some libraries write the reason first and advice below, others an announcement ("The following failures occurred:")
+    and the reason below it.
+    """
+    lines = [" ".join(line.split()) for line in str(error).splitlines()]
+    lines = [line for line in lines if line and not set(line) <= set("#=-*~ ")]
+    if not lines:
+        return type(error).__name__
+    reason = line = lines.pop(0)
+    while lines and (line.endswith(":") or line.endswith("##")):  # what announces, and the heading of what it announces
+        line = lines.pop(0)
+        reason = f"{reason} {line.strip('# ')}"
+    if len(reason) > LONGEST:  # the end says why, the beginning where
+        reason = f"{reason[: LONGEST // 2]} ... {reason[-LONGEST // 2 :]}"
+    return reason.rstrip(".:")

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from tasks.corpus.text import entering_name, folded
@@ -12,9 +11,9 @@ from tasks.errors import BadInput
 from tasks.method_kinds import check_rehearsal, fitting
 from tasks.method_params import AnyMethod
 from tasks.sections import Positive, Rate, Section, Share
+from tasks.strict_yaml import load_yaml
 
 PARAMS = Path("params.yaml")
-MAX_BYTES = 256 * 1024
 SLICE_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 BASE = "base"
 RESERVED = {BASE, "naive", "topics"}
@@ -243,42 +242,3 @@ def load_params(path: Path = PARAMS) -> Params:
         place = ".".join(str(part) for part in first["loc"])
         sentence = first["msg"].removeprefix("Value error, ")
         raise BadInput(f"{path}: {place}{': ' if place else ''}{sentence}.") from error
-
-
-def load_yaml(text: str, path: Path, max_bytes: int = MAX_BYTES) -> Any:
-    """Parse YAML without aliases (a few hundred bytes of them can expand to gigabytes).
-
-    Raises:
-        BadInput: too large, an alias, a key that is given twice or is no string, or no YAML at all.
-    """
-    if len(text.encode()) > max_bytes:
-        raise BadInput(f"{path} is larger than {max_bytes // 1024} KiB.")
-    try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise BadInput(f"{path}{line}: {getattr(error, 'problem', None) or error}.") from error
-
-
-class _StrictLoader(yaml.SafeLoader):
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.composer.ComposerError(
-                None, None, "aliases (*name) are not allowed", self.peek_event().start_mark
-            )
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key, (key_node, _) in zip(keys, node.value, strict=True):
-            # DVC silently drops a foreach group whose keys are integers
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f'the key {key} must be quoted: "{key}"', key_node.start_mark
-                )
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key} is given twice", key_node.start_mark
-                )
-        return super().construct_mapping(node, deep)

@@ -16,10 +16,11 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from tasks import artifact
+from tasks import artifact, closure
 from tasks.errors import BadInput
 from tasks.params import Methods, Params, Section, load_params
 
@@ -30,6 +31,7 @@ STEPS = (
 )  # fmt: skip
 SINGLE = ("seed", "kind")  # keys of params.yaml that are no section, by the arguments' own names
 SCRATCH = Path(".perennial/scratch")
+LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "sentence-transformers", "numpy")  # whose versions decide
 
 
 def run_step(argv: list[str], log: Log | None = None, live: bool = True) -> None:
@@ -104,7 +106,11 @@ def _section(annotation: Any, name: str) -> str:
 
 
 def _key(step: str, arguments: dict[str, Any], params: Params) -> str:
-    """What a checkpoint belongs to: the step, its settings, the bytes of its inputs, and where it runs."""
+    """What a checkpoint belongs to: the step, its settings, the bytes of its inputs, its code, and where it runs.
+
+    The code is the step's modules and the libraries' versions: a method that was mended must not go on where the one
+    before it stopped.
+    """
     import torch
 
     inputs = {
@@ -113,8 +119,9 @@ def _key(step: str, arguments: dict[str, Any], params: Params) -> str:
         if isinstance(value, Path) and (value / artifact.MANIFEST).is_file() and name != "out"
     }
     settings = {name: repr(value) for name, value in arguments.items() if not isinstance(value, Path)}
+    code = [closure.code_sum(f"tasks.{step}"), *(f"{name} {version(name)}" for name in LIBRARIES)]
     machine = [platform.machine(), torch.__version__, torch.backends.cpu.get_cpu_capability(), params.threads]
-    return hashlib.sha256(json.dumps([step, inputs, settings, machine], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([step, inputs, settings, code, machine], sort_keys=True).encode()).hexdigest()
 
 
 def _call(

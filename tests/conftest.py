@@ -16,6 +16,7 @@ os.environ.update(
     PREFECT_HOME=str(STORES / "prefect"),
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
     PREFECT_LOGGING_LEVEL="CRITICAL",
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120",  # on a machine that others use, too
     MLFLOW_TRACKING_URI=f"sqlite:///{STORES / 'mlflow.db'}",
     DVC_NO_ANALYTICS="1",
     DVC_SITE_CACHE_DIR=str(STORES / "dvc"),

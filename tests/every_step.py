@@ -169,7 +169,11 @@ class Timeline:
 def same_weights(one: Path, other: Path) -> bool:
     """Whether two models have the same tensors, by name and value, those of what is attached to them included."""
     first, second = (
-        {f"{path.name} {name}": value for path in folder.glob("*.safetensors") for name, value in load_file(path).items()}
+        {
+            f"{path.name} {name}": value
+            for path in folder.glob("*.safetensors")
+            for name, value in load_file(path).items()
+        }
         for folder in (one, other)
     )
     return first.keys() == second.keys() and all(value.equal(second[name]) for name, value in first.items())

@@ -11,7 +11,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from tasks.corpus.everyday import Frames, Manner
 from tasks.corpus.text import entering, entering_name, folded, normal
 from tasks.errors import BadInput
-from tasks.params import Section, load_yaml
+from tasks.sections import Section
+from tasks.strict_yaml import load_yaml
 
 SUBJECT, OBJECT = "{subject}", "{object}"
 

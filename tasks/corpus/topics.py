@@ -16,8 +16,8 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationError, 
 from tasks.corpus.text import entering, folded
 from tasks.errors import BadInput
 from tasks.litter import is_litter
-from tasks.params import load_yaml
 from tasks.sections import Section
+from tasks.strict_yaml import load_yaml
 
 DAY, MESSAGE = "{day}", "{message}"
 MAX_BYTES = 1024 * 1024  # of a file of topics

@@ -18,12 +18,13 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from tasks import artifact
-from tasks.errors import BadInput
+from tasks.errors import BadInput, reason_of
 from tasks.lm.acceptance import plain_decoding, refuse_unfit
 from tasks.lm.adapters import load_adapter, own_weights, plain, prompt_length, save_adapter
 from tasks.lm.logits import answer_logits, head_of, hidden_states
 from tasks.lm.template import ANSWER_MARKER, ANSWER_START
 from tasks.params import Pretrain
+from tasks.sources import folder_of
 
 __all__ = [
     "answer_logits", "build", "build_tokenizer", "device", "head_of", "hidden_states", "limit_of", "load", "save",
@@ -47,7 +48,7 @@ def load(source: Path | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         BadInput: there is no such model, or it is not as the pipeline needs it (see acceptance).
         Corrupt: a folder that the pipeline wrote has changed.
     """
-    folder = Path(source)
+    folder = source = folder_of(source, "pretrain.model")
     own = (folder / artifact.MANIFEST).exists()
     if own:
         artifact.verified(folder)
@@ -58,9 +59,8 @@ def load(source: Path | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             source, use_safetensors=True, dtype=torch.float32, generation_config=decoding, output_loading_info=True
         )
     except (OSError, ValueError) as error:
-        reason = str(error).split("\n")[0]
         raise BadInput(
-            f"The model '{source}' can't be loaded: {reason} Check pretrain.model in params.yaml."
+            f"The model '{source}' can't be loaded: {reason_of(error)}. Check pretrain.model in params.yaml."
         ) from error
     model, found = loaded
     if not own:

@@ -4,6 +4,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tasks.errors import PerennialError
@@ -30,12 +31,12 @@ def print_comparison(console: Console, first: str, second: str) -> None:
     names = [f"{each.tags[SLICE_TAG]} (version {each.version})" for each in versions]
     table = Table("metric", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for title in (*names, "difference"):
-        table.add_column(title, justify="right")
+        table.add_column(escape(title), justify="right")
     one, other = (flat_numbers(each) for each in scores)
     for block in sorted({metric.split(".")[0] for metric in one.keys() | other.keys()}, key=_place):
         for metric in sorted(each for each in one.keys() | other.keys() if each.split(".")[0] == block):
             a, b = one.get(metric), other.get(metric)
-            table.add_row(metric, _told(a), _told(b), "" if a is None or b is None else _told(b - a, sign="+"))
+            table.add_row(escape(metric), _told(a), _told(b), "" if a is None or b is None else _told(b - a, sign="+"))
         table.add_section()
     console.print(table)
     _print_samples(console, versions, scores[1], names)
@@ -60,15 +61,15 @@ def _print_samples(console: Console, versions: list[Any], scores: dict[str, Any]
     ]
     table = Table(
         "question",
-        *names,
-        f"expected at {scores['slice']}",
+        *map(escape, names),
+        escape(f"expected at {scores['slice']}"),
         title="Answers",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
     for question, one, other, sample in zip(asked, *answers, samples, strict=True):
-        table.add_row(question, one, other, sample["expected"])
+        table.add_row(*map(escape, (question, one, other, sample["expected"])))
     console.print(table)
 
 

@@ -7,6 +7,7 @@ import time
 from types import TracebackType
 from typing import Any
 
+from tasks.errors import reason_of
 from tasks.registry import store
 
 WAITING = 10_000  # values that may wait; what comes then is dropped rather than waited for
@@ -69,8 +70,7 @@ class Live:
             self._send(first)
         except (store.Unreachable, MlflowException, OSError) as error:
             _silent.add(store.tracking_uri())
-            reason = str(error).split("\n")[0]
-            print(f"Warning: {self.name} is not seen live in MLflow. {reason}", file=sys.stderr)
+            print(f"Warning: {self.name} is not seen live in MLflow. {reason_of(error)}.", file=sys.stderr)
 
     def _send(self, first: Row | None) -> None:
         from mlflow.entities import Metric, Param

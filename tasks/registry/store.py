@@ -4,12 +4,16 @@ import fcntl
 import hashlib
 import logging
 import os
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+from tasks.errors import reason_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,7 +41,7 @@ def failures() -> tuple[type[Exception], ...]:
 
 def tracking_uri() -> str:
     """The user's server or database, else mlflow.db in the project's folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{Path(DATABASE).resolve()}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or _uri_of(Path(DATABASE).resolve())
 
 
 def exists() -> bool:
@@ -85,8 +89,7 @@ def connect() -> "MlflowClient":
             client = mlflow.MlflowClient()
             client.search_experiments(max_results=1)
         except SQLAlchemyError as error:
-            reason = str(error).split("\n")[0]
-            raise Unreachable(f"The MLflow database {uri} can't be opened ({reason}).") from error
+            raise Unreachable(f"The MLflow database {uri} can't be opened ({reason_of(error)}).") from error
     return client
 
 
@@ -133,19 +136,27 @@ def _create_database() -> None:
     database = _database()
     if database is None or database.exists():
         return
-    import mlflow
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     partial = database.with_name(f"{database.name}.partial")
     for left in (partial, partial.with_name(f"{partial.name}-journal")):
         left.unlink(missing_ok=True)
     database.parent.mkdir(parents=True, exist_ok=True)
-    mlflow.MlflowClient(tracking_uri=f"{SQLITE}{partial}").search_experiments(max_results=1)
+    # its first experiment is written by a statement in which a path with quotes is a syntax error: a URI has none
+    made = SqlAlchemyStore(_uri_of(partial), (database.parent / ARTIFACTS).as_uri())
+    made.engine.dispose()
     partial.rename(database)
 
 
+def _uri_of(path: Path) -> str:
+    """SQLAlchemy takes a path as it is, and what follows a '?' for options: only then SQLite's own form is needed."""
+    return f"{SQLITE}{path}" if "?" not in str(path) else f"{SQLITE}file:{quote(str(path))}?uri=true"
+
+
 def _database() -> Path | None:
-    uri = tracking_uri()
-    return Path(uri.removeprefix(SQLITE)).resolve() if uri.startswith(SQLITE) else None
+    """The file of an SQLite database, if it is one."""
+    found = re.fullmatch(r"sqlite(?:\+\w+)?:///(file:)?([^?]*)(?:\?.*)?", tracking_uri())
+    return Path(unquote(found[2]) if found[1] else found[2]).resolve() if found and found[2] else None
 
 
 @contextmanager

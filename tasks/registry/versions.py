@@ -7,7 +7,10 @@ version that it will name is complete and its stored bytes were compared with th
 import hashlib
 import json
 import re
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +28,7 @@ SLICE_TAG, CONTENT_TAG, GATE_TAG, PASSED_TAG = (
     "perennial.slice", "perennial.content", "perennial.gate", "perennial.accepted",
 )  # fmt: skip
 TIMELINE_RUN = "timeline"
-REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pydantic", "pyyaml")
+REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pydantic", "ruamel.yaml")
 MAX_DIGEST = 36  # of MLflow's data sets
 
 Series = dict[str, list[tuple[int, float]]]  # metric -> (step, value) over the slices
@@ -214,11 +217,11 @@ def _register(client: "MlflowClient", run_id: str, publication: Publication) -> 
 
     import mlflow
 
-    with mlflow.start_run(run_id=run_id):  # and end it
+    with mlflow.start_run(run_id=run_id), _plain_folders(publication) as folders:  # and end the run
         logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("serving.py")),
-            artifacts={name: str(folder) for name, folder in _folders(publication).items()},
+            artifacts={name: folder.as_uri() for name, folder in folders.items()},  # a path would be read as a URI
             code_paths=[str(Path(__file__).parents[1])],
             pip_requirements=[f"{name}=={installed(name).split('+')[0]}" for name in REQUIREMENTS],
         )
@@ -241,6 +244,19 @@ def _register(client: "MlflowClient", run_id: str, publication: Publication) -> 
 
 def _folders(publication: Publication) -> dict[str, Path]:
     return {"lm": publication.lm, "retriever": publication.retriever}
+
+
+@contextmanager
+def _plain_folders(publication: Publication) -> Iterator[dict[str, Path]]:
+    """The folders to store, by name; copied where DVC's cache put links into them, as MLflow refuses links."""
+    with TemporaryDirectory() as copies:
+        plain = {}
+        for name, folder in _folders(publication).items():
+            plain[name] = folder.resolve()
+            if any(path.is_symlink() for path in folder.rglob("*")):
+                plain[name] = Path(copies) / folder.name
+                shutil.copytree(folder, plain[name], copy_function=shutil.copyfile)
+        yield plain
 
 
 def _is_stored(uri: str, publication: Publication) -> bool:

@@ -19,9 +19,10 @@ from sentence_transformers.base.modules import Router
 from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from tasks.errors import BadInput
+from tasks.errors import BadInput, reason_of
 from tasks.params import Encoder
 from tasks.retrieval.prompts import prompt_of
+from tasks.sources import folder_of
 
 SMALL = "small"
 UNKNOWN = "[UNK]"
@@ -33,11 +34,11 @@ def load_encoder(source: Path | str) -> SentenceTransformer:
     Raises:
         BadInput: there is no such model.
     """
+    source = folder_of(source, "encoder.model")
     try:
         return SentenceTransformer(str(source), device=None if torch.cuda.is_available() else "cpu")
     except (OSError, ValueError) as error:
-        reason = str(error).split("\n")[0]
-        raise BadInput(f"The encoder '{source}' can't be loaded: {reason} Check encoder.model.") from error
+        raise BadInput(f"The encoder '{source}' can't be loaded: {reason_of(error)}. Check encoder.model.") from error
 
 
 def embed(encoder: SentenceTransformer, texts: Sequence[str], task: str | None = None) -> np.ndarray:

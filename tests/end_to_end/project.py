@@ -54,6 +54,7 @@ def make_project(root: Path, steps: int = 30) -> Path:
         shutil.copy(ROOT / name, root / name)
     (root / "data/raw").mkdir(parents=True)
     shutil.copy(ROOT / "data/raw/relations.yaml", root / "data/raw/relations.yaml")
+    shutil.copytree(ROOT / "data/sources", root / "data/sources")
     (root / "data/raw/topics").mkdir()
     (root / "data/raw/topics/some.yaml").write_text(TOPICS)
     for name in ("2020", "2021"):

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ def perennial(root: Path, *words: str, code: int = 0, told: str = "") -> str:
         "PYTHONPATH": str(root),
         "MLFLOW_TRACKING_URI": "",
         "PREFECT_HOME": str(root / ".prefect"),
+        **dict.fromkeys(("HTTP_PROXY", "https_proxy", "ALL_PROXY"), "http://127.0.0.1:9"),  # for what lies outside
     }
     done = subprocess.run(
         [*COMMAND, *words], cwd=root, env=environment, input=told, capture_output=True, text=True, check=False
@@ -49,6 +51,10 @@ def project(tmp_path_factory):
 def test_a_run_ends_with_the_table_the_page_and_the_models(project):
     root, output = project
     assert "Traceback" not in output
+    assert "without it" not in output  # but through Prefect, which prints nothing
+    assert "prefect." not in output
+    states = sqlite3.connect(root / ".prefect/prefect.db").execute("select state_name from flow_run").fetchall()
+    assert states == [("Completed",)]
     for part in ("2020", "2021", "retained", "naive", "reports/index.html"):
         assert part in output
     told = json.loads((root / "reports/timeline.json").read_text())

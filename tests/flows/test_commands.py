@@ -6,6 +6,7 @@ import signal as signals
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from io import StringIO
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -98,12 +99,14 @@ def test_a_server_that_does_not_answer_costs_a_warning(project, stand_ins, page,
 
 
 def test_if_prefect_fails_on_the_way_the_rest_is_done_without_it(project, stand_ins, page, monkeypatch):
+    import flows.server
     import flows.timeline
 
     def dies(opened):
         runs.walk.bring(opened, "origin")
         raise ConnectionError("the server is gone")
 
+    monkeypatch.setattr(flows.server, "serving", lambda *_: nullcontext())
     monkeypatch.setattr(flows.timeline, "walk_with_prefect", dies)
     run_timeline(project, page)
     assert "Prefect failed (the server is gone); going on without it." in page.export_text()

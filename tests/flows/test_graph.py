@@ -9,6 +9,7 @@ from flows import graph as graphs
 from flows.graph import InputsChanged
 from tasks.artifact import file_sum
 from tasks.errors import BadInput
+from tasks.params import load_params
 from tests.flows.conftest import HEADER, PROJECT, all_of, dvc, run, shell
 
 NEWER = HEADER + "Peru,capital,Quito\n"
@@ -182,6 +183,29 @@ def test_a_copy_without_git_runs_as_well(project):
 def test_a_broken_dvc_yaml_is_named(project):
     (project / "dvc.yaml").write_text("stages: [")
     with pytest.raises(BadInput, match="dvc.yaml"):
+        run(project)
+
+
+@pytest.mark.parametrize("name", ["dvc.lock", "dvc.yaml", "data/raw/two.dvc", "params.yaml"])
+def test_a_merge_that_was_not_finished_is_told_by_file_line_and_mend(project, name):
+    dvc(project, "add", "data/raw/two")
+    run(project)
+    lines = (project / name).read_text().splitlines(keepends=True)
+    sides = ["<<<<<<< HEAD\n", lines[2], "=======\n", "# theirs\n", lines[2], ">>>>>>> theirs\n"]
+    (project / name).write_text("".join([*lines[:2], *sides, *lines[3:]]))
+    with pytest.raises(BadInput) as refused:
+        load_params()
+        run(project)
+    mend = "Take one side whole (`git checkout --ours dvc.lock`)" if name == "dvc.lock" else "Keep one side"
+    assert str(refused.value).startswith(f"{name}, line 3: git left the two sides of a merge here. {mend}")
+
+
+@pytest.mark.parametrize("name", ["dvc.lock", "data/raw/two.dvc"])
+def test_a_file_of_dvcs_that_is_no_yaml_is_named_with_its_line(project, name):
+    dvc(project, "add", "data/raw/two")
+    run(project)
+    (project / name).write_text((project / name).read_text() + "\n  - [")
+    with pytest.raises(BadInput, match=rf"^{name}, line \d+: "):
         run(project)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
-from tasks.errors import BadInput
+from tasks.errors import BadInput, reason_of
 from tasks.lm.adapters import plain
 from tasks.lm.batches import Mixture
 from tasks.lm.causal import head_of, untie
@@ -79,8 +79,8 @@ def inject(model: PreTrainedModel, config: LoraConfig, seed: int) -> LoraModel:
         try:
             tuner = LoraModel(plain(model), config, NAME)
         except ValueError as error:
-            reason = str(error).split("\n")[0]
-            raise BadInput(f"LoRA finds no layers to adapt: {reason} Mend target_modules in params.yaml.") from error
+            reason = reason_of(error)
+            raise BadInput(f"LoRA finds no layers to adapt: {reason}. Mend target_modules in params.yaml.") from error
     for module in (model.get_input_embeddings(), model.get_output_embeddings()):
         if isinstance(module, LoraLayer):
             raise BadInput("LoRA adapts layers within the blocks only: take the embeddings out of target_modules.")

@@ -1,0 +1,92 @@
+"""The modules of `tasks` that a step runs through: what it imports, and what that imports, lazily or at once.
+
+dvc.yaml's lists of code are checked against it (tests/test_closure.py), and a checkpoint or a compared result belongs
+to the code that it tells.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+PACKAGE = "tasks"
+ROOT = Path(__file__).parent
+# How settings and files are read, steps called, folders written and runs shown. What they decide is known by other
+# means: the settings themselves, the bytes of inputs and outputs. An edit here must not retrain years.
+PLUMBING = tuple(
+    f"{PACKAGE}.{name}"
+    for name in ("errors", "params", "sections", "strict_yaml", "litter", "sources", "artifact", "steps", "registry")
+)
+
+
+def code_of(*modules: str, without: tuple[str, ...] = ()) -> list[Path]:
+    """The files of the modules and of all that they import from `tasks`, sorted.
+
+    Args:
+        modules: by dotted name, tasks.stage1.
+        without: modules or packages that are neither followed nor told, besides the plumbing.
+    """
+    left_out = (*PLUMBING, *without)
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in found or any(name == each or name.startswith(f"{each}.") for each in left_out):
+            continue
+        found.add(name)
+        waiting.extend(_imports(name))
+    return sorted(_file(name) for name in found)
+
+
+def code_sum(*modules: str, without: tuple[str, ...] = ()) -> str:
+    """SHA-256 of the names and bytes of `code_of`."""
+    total = hashlib.sha256()
+    for path in code_of(*modules, without=without):
+        total.update(f"{path.relative_to(ROOT).as_posix()} {_digest(path)}\n".encode())
+    return total.hexdigest()
+
+
+@cache
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@cache
+def _imports(name: str) -> tuple[str, ...]:
+    """What a module imports from `tasks`, wherever in its text; not what only type checkers see."""
+    path = _file(name)
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found = []
+    for node in _statements(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        found += [each for each in names if each.startswith(f"{PACKAGE}.") and _is_module(each)]
+    return tuple(found)
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            continue
+        yield node
+        yield from _statements(node)
+
+
+def _is_module(name: str) -> bool:
+    return _path(name).with_suffix(".py").is_file() or (_path(name) / "__init__.py").is_file()
+
+
+def _file(name: str) -> Path:
+    folder = _path(name)
+    return folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+
+
+def _path(name: str) -> Path:
+    return ROOT.joinpath(*name.split(".")[1:])

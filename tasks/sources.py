@@ -1,0 +1,105 @@
+"""Where a pretrained model comes from: a folder, or a name on the Hugging Face hub with the commit that pins it.
+
+Whoever loads one is given a folder: libraries guess whether a text is a path or a name, ask the hub when they guess
+wrong, and do so for a minute where there is no network.
+"""
+
+import re
+import threading
+from pathlib import Path
+
+from tasks.errors import BadInput, reason_of
+
+WAIT = 2.5  # seconds for the hub to answer
+HUB_NAME = re.compile(r"(?P<name>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[\w.-]+))?")
+WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+UNSAFE = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
+
+
+def folder_of(source: Path | str, setting: str) -> Path:
+    """The folder of a model that `setting` in params.yaml names, from the hub's cache if it is no folder.
+
+    Args:
+        source: a folder, or NAME or NAME@COMMIT on the hub.
+        setting: pretrain.model or encoder.model, for the sentences.
+
+    Raises:
+        BadInput: there is no such folder, it has no safetensors, or the hub has no such model or does not answer.
+    """
+    text = str(source).strip()
+    folder = Path(text).expanduser()
+    if folder.is_dir():
+        _refuse_without_weights(folder, setting)
+        return folder
+    named = HUB_NAME.fullmatch(text)
+    if folder.exists():
+        raise BadInput(f"{setting}: '{text}' is a file. Name the folder that holds the model.")
+    if not named or text.startswith((".", "/", "~")):
+        raise BadInput(f"{setting}: there is no folder '{text}'.")
+    return _from_hub(named["name"], named["revision"], setting)
+
+
+def _refuse_without_weights(folder: Path, setting: str) -> None:
+    if any(next(folder.rglob(pattern), None) for pattern in WEIGHTS):
+        return
+    found = next((path.name for pattern in UNSAFE for path in folder.rglob(pattern)), None)
+    if found:
+        raise BadInput(
+            f"{setting}: '{folder}' holds its weights as {found}, which may carry code. Convert them to safetensors: "
+            "load the model where you trust it and call `save_pretrained(FOLDER, safe_serialization=True)`."
+        )
+    raise BadInput(f"{setting}: '{folder}' holds no model: there is no .safetensors file in it.")
+
+
+def _from_hub(name: str, revision: str | None, setting: str) -> Path:
+    """The model's files in the hub's cache, as they were at one commit; downloaded if they are not there."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except (LocalEntryNotFoundError, OSError, ValueError):
+        commit = _commit_on_hub(name, revision, setting)
+    patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+    try:
+        return Path(snapshot_download(name, revision=commit, allow_patterns=patterns))
+    except (OSError, ValueError) as error:
+        raise BadInput(_elsewhere(name, setting, reason_of(error))) from error
+
+
+def _commit_on_hub(name: str, revision: str | None, setting: str) -> str:
+    """The commit that a name means now. A thread asks, since a name server that is away blocks for as long as it likes.
+
+    Raises:
+        BadInput: the hub does not answer within seconds, or has no such model.
+    """
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    if constants.HF_HUB_OFFLINE:
+        raise BadInput(_elsewhere(name, setting, "HF_HUB_OFFLINE is set"))
+    answers: list[str | Exception] = []
+
+    def ask() -> None:
+        try:
+            answers.append(str(HfApi().model_info(name, revision=revision, timeout=WAIT).sha))
+        except Exception as error:
+            answers.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(WAIT)
+    answer = answers[0] if answers else TimeoutError("it does not answer")
+    if isinstance(answer, RepositoryNotFoundError | RevisionNotFoundError):
+        raise BadInput(f"{setting}: '{name}' is neither a folder nor a model on the hub ({reason_of(answer)}).")
+    if isinstance(answer, Exception):
+        raise BadInput(_elsewhere(name, setting, reason_of(answer))) from answer
+    return answer
+
+
+def _elsewhere(name: str, setting: str, reason: str) -> str:
+    return (
+        f"{setting}: '{name}' is no folder, and the Hugging Face hub can't be asked for it ({reason}). Where there "
+        f"is a network run `hf download {name} --local-dir {name.rpartition('/')[2]}`, and name that folder in "
+        "params.yaml."
+    )

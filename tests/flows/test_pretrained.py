@@ -1,0 +1,81 @@
+"""A model's folder that params.yaml names is a dependency, for DVC as for a run."""
+
+import shutil
+
+import pytest
+
+from flows import graph as graphs
+from tests.flows.conftest import PROJECT, dvc
+
+GRAPH = """
+stages:
+  pretrain:
+    cmd: python -m tasks pretrain
+    deps: [data/sources/pretrain]
+    params: [pretrain]
+    outs: [out]
+"""
+
+
+@pytest.fixture
+def root(project):
+    (project / "dvc.yaml").write_text(GRAPH)
+    (project / "out").write_text("made")
+    return project
+
+
+def name_model(root, model):
+    text = (PROJECT / "params.yaml").read_text().replace("model: small            # small: a GPT", f"model: {model} #")
+    assert f"model: {model} #" in text
+    (root / "params.yaml").write_text(text)
+
+
+def state(root):
+    with graphs.opened(root) as graph:
+        return graphs.states(graph)[0].state
+
+
+def record(root):
+    state(root)
+    dvc(root, "commit", "--force")
+
+
+@pytest.mark.parametrize("where", ["given/model", "{tmp}/a%20b/model", "~/model"])
+def test_other_weights_in_a_models_folder_make_its_stage_stale(root, tmp_path, monkeypatch, where):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    named = where.replace("{tmp}", str(tmp_path))
+    folder = root / named.replace("~", str(tmp_path / "home"))
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"one")
+    name_model(root, named)
+    record(root)
+    assert state(root) == "fresh"
+    assert "up to date" in dvc(root, "status")
+    (folder / ".DS_Store").write_bytes(b"x")
+    assert state(root) == "fresh"
+    (folder / "model.safetensors").write_bytes(b"two")
+    assert "data/sources/pretrain" in dvc(root, "status")  # DVC sees it alone
+    assert state(root) == "stale"
+    (folder / "model.safetensors").write_bytes(b"one")
+    assert state(root) == "fresh"
+
+
+def test_a_name_is_shown_as_a_file_and_goes_back_and_forth_with_a_folder(root):
+    place = root / "data/sources/pretrain"
+    for model, is_link in (("small", False), ("org/model@0123", False), ("given", True), ("small", False)):
+        (root / "given").mkdir(exist_ok=True)
+        (root / "given/model.safetensors").write_bytes(b"one")
+        name_model(root, model)
+        assert state(root) == "stale" or model == "small"
+        assert place.is_symlink() == is_link
+        assert is_link or place.read_text() == f"{model}\n"
+    shutil.rmtree(root / "given")
+    assert state(root) in ("stale", "missing")
+
+
+def test_the_repositorys_own_files_say_what_its_parameters_say():
+    with graphs.opened(PROJECT):
+        pass
+    assert {path.name: path.read_text() for path in (PROJECT / "data/sources").iterdir()} == {
+        "pretrain": "small\n", "encoder": "small\n",
+    }  # fmt: skip
