@@ -13,7 +13,18 @@ from tasks.lm.causal import build_tokenizer
 from tasks.method_params import EWC, Replay
 from tasks.params import Keep
 from tests.every_step import (
-    CHAT, EVALUATE, MEMORIES, PRETRAIN, STAGE1, STAGE2, TEXTS, Timeline, examples, facts, lines, same_weights,
+    CHAT,
+    EVALUATE,
+    MEMORIES,
+    PRETRAIN,
+    STAGE1,
+    STAGE2,
+    TEXTS,
+    Timeline,
+    examples,
+    facts,
+    lines,
+    same_weights,
 )  # fmt: skip
 
 FIRST = facts(("Peru", "Lima"), ("Chile", "Santiago")) | CHAT
