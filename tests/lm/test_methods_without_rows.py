@@ -4,10 +4,24 @@ import shutil
 
 import pytest
 
-from tasks.params import Keep, load_params
-from tests.every_step import CHAT, MEMORIES, Timeline, facts, same_weights
+from tasks import artifact
+from tasks.comparison import results, take_through
+from tasks.params import Keep, Slice, load_params
+from tasks.scoring.comparison import gather_comparison
+from tests.every_step import (
+    CHAT,
+    EVALUATE,
+    MEMORIES,
+    PRETRAIN,
+    STAGE1,
+    STAGE2,
+    Timeline,
+    facts,
+    same_weights,
+)
 
-ENTRIES = load_params().comparison.entries
+PARAMS = load_params()
+ENTRIES = PARAMS.comparison.entries
 REHEARSING = {"replay", "forgotten", "mix_review", "joint", "der"}  # what these replay is trained on, news or not
 SLICES = {
     "one": facts(("Peru", "Lima"), ("Chile", "Santiago")) | CHAT,
@@ -47,6 +61,20 @@ def test_a_slice_without_rows_leaves_the_model_and_what_its_methods_keep(example
             assert files_of(older / "method") == files_of(newer / "method")
     assert not same_weights(models[2], models[3])
     assert files_of(models[3] / "method").keys() == files_of(models[0] / "method").keys()
+
+
+@pytest.mark.parametrize("name", ["joint", "naive"])
+def test_the_comparison_counts_what_a_slice_without_rows_left(examples, tmp_path, name):
+    timeline = dict(zip(SLICES, (Slice(previous=before) for before in ("base", *SLICES)), strict=False))
+    fewer = PARAMS.comparison.model_copy(update={"first": (), "steps": 2, "seeds": (1,)})
+    changed = {"timeline": timeline, "pretrain": PRETRAIN, "stage1": STAGE1, "stage2": STAGE2, "evaluate": EVALUATE}
+    params = PARAMS.model_copy(update={**changed, "comparison": fewer})
+    take_through(name, params, 1, examples / "examples", tmp_path, lambda *_: None)
+    folders = results(name, params, 1, examples / "examples", tmp_path)
+    told = gather_comparison(params, {(name, 1): folders}, {})["entries"][name]["mean"]
+    assert told["accuracy"] is not None and told["retained"] is not None
+    before, after = (artifact.read_json(folder / "scores/scores.json") for folder in folders[1:3])
+    assert name == "joint" or before["valid"] == after["valid"]
 
 
 def small(method):

@@ -65,8 +65,8 @@ class SparseMemory(Method):
 
     def examples(self, shares: Shares, older: list[Row]) -> Shares:
         if self.earlier:
-            learnt = shares[0].rows or [row for each in shares for row in each.rows]
-            rows = sampled(learnt, self.settings.samples, self.seed)
+            measured = shares[0].rows or [row for each in shares for row in each.rows]
+            rows = sampled(measured, self.settings.samples, self.seed)
             counts, _ = accesses(self.model, encode(rows, self.tokenizer, limit_of(self.model)), self.settings.accessed)
             for name, count in counts.items():
                 score = specificity(count, self.earlier[name], int(self.earlier[ROWS]))
