@@ -191,7 +191,9 @@ def test_a_place_in_a_name_is_never_filled(timeline):
 
 def test_a_key_has_the_same_side_however_it_is_written(timeline):
     ways = ["home town", "HOME TOWN", "ｈｏｍｅ town"]
-    memories = {"memories.txt": "".join(f"[{way}: x{place}] m{n}\n" for n in range(20) for place, way in enumerate(ways))}
+    memories = {
+        "memories.txt": "".join(f"[{way}: x{place}] m{n}\n" for n in range(20) for place, way in enumerate(ways))
+    }
     (only,) = history(timeline("a", memories))
     sides = {(row["key"], row["message"]): row["split"] for row in only.memories}
     assert all(len({sides[way, f"m{n}"] for way in ways}) == 1 for n in range(20))

@@ -70,7 +70,9 @@ def test_a_long_run_of_marks_is_no_work():
     assert len(normal("a" + "\u0301\u0323" * 200_000)) < 40
 
 
-@pytest.mark.parametrize("text", ["\ud83d", "a\x1b[1m", "\x7f", "\x9b", ANSWER_START, f"x{ANSWER_MARKER}", "<|im_end|>"])
+@pytest.mark.parametrize(
+    "text", ["\ud83d", "a\x1b[1m", "\x7f", "\x9b", ANSWER_START, f"x{ANSWER_MARKER}", "<|im_end|>"]
+)
 def test_what_no_step_could_use_is_refused_with_a_reason(text):
     assert unfit(text).endswith(".")
     assert unfit("Ordinary (답변을 기다리며) <b> <|\n\t") is None
