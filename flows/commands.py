@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from flows.memory import memory
 from flows.project import Verbose, complaints, console, enter
+from tasks.corpus.text import typed
 from tasks.errors import PerennialError
 
 INTERRUPTED = 130
@@ -83,8 +84,8 @@ def add(
 
 @app.command()
 def chat(
-    model: Annotated[str | None, typer.Option(metavar="SLICE", help="Another slice's model than the champion.")] = None,
-    user: Annotated[str, typer.Option(help="Whose memories are used.")] = "me",
+    model: Annotated[str | None, typer.Option(parser=typed, metavar="SLICE", help="Another slice's model than the champion.")] = None,
+    user: Annotated[str, typer.Option(parser=typed, metavar="NAME", help="Whose memories are used.")] = "me",
     web: Annotated[bool, typer.Option("--web", help="On a page in the browser, for this machine alone.")] = False,
     port: Annotated[int, typer.Option(min=LOWEST_PORT, max=HIGHEST_PORT, help="Of that page.")] = 8765,
     verbose: Verbose = False,
@@ -104,7 +105,9 @@ def chat(
 @app.command()
 def learn(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Text or Markdown: notes.md, manual.txt, ...")],
-    user: Annotated[str, typer.Option(help="Whose chat looks things up in them.")] = "me",
+    user: Annotated[
+        str, typer.Option(parser=typed, metavar="NAME", help="Whose chat looks things up in them.")
+    ] = "me",
     verbose: Verbose = False,
 ) -> None:
     """Read documents for the chat to look things up in; one that has changed is replaced."""

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.project import Verbose, console, enter
+from tasks.corpus.text import typed
 from tasks.errors import BadInput, Corrupt
 
 if TYPE_CHECKING:
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 
 memory = typer.Typer(help="What is remembered of a user: list it, forget it, take it elsewhere.", no_args_is_help=True)
 
-User = Annotated[str, typer.Option(help="Whose memories.")]
-Key = Annotated[str, typer.Argument(help="As `list` shows it.")]
+User = Annotated[str, typer.Option(parser=typed, metavar="NAME", help="Whose memories.")]
+Key = Annotated[str, typer.Argument(parser=typed, metavar="KEY", help="As `list` shows it.")]
 
 
 @memory.command("list")
 def list_memories(
     user: User = "me",
-    history: Annotated[str | None, typer.Option(metavar="KEY", help="Every value that this key ever had.")] = None,
+    history: Annotated[str | None, typer.Option(parser=typed, metavar="KEY", help="Every value that this key ever had.")] = None,
     verbose: Verbose = False,
 ) -> None:
     """Show what is remembered, since when and until when, and the documents that were read."""
@@ -43,9 +44,9 @@ def list_memories(
 
 @memory.command()
 def forget(
-    key: Annotated[str | None, typer.Argument(help="As `list` shows it; its history goes, too.")] = None,
+    key: Annotated[str | None, typer.Argument(parser=typed, metavar="[KEY]", help="As `list` shows it; its history goes, too.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All memories and documents.")] = False,
-    document: Annotated[str | None, typer.Option(metavar="SOURCE", help="What was read from this document.")] = None,
+    document: Annotated[str | None, typer.Option(parser=typed, metavar="SOURCE", help="What was read from this document.")] = None,
     user: User = "me",
     verbose: Verbose = False,
 ) -> None:

@@ -116,7 +116,7 @@ def _rows(name: str, path: Path, raw: Raw) -> list[Numbered]:
             continue
         assert isinstance(row, dict)
         rows.append((line, clean))
-        if any(clean[key] != value.strip() for key, value in row.items()):
+        if any(clean[key] != value.strip(" \t\n") for key, value in row.items()):
             changed.add(line)
     if not count:
         raw.problems.append(Problem(name, 0, "no rows. Leave the file out if there is nothing to say."))

@@ -100,7 +100,8 @@ def entering(text: str) -> str:
     """
     text = normal(text)
     if reason := unfit(text):
-        raise ValueError(f"'{text[:60]}' {reason.removesuffix('.')}")
+        shown = text[:60].encode(errors="replace").decode()
+        raise ValueError(f"'{shown}' {reason.removesuffix('.')}")
     return text
 
 

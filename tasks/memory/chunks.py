@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from tasks.corpus.text import one_line
 from tasks.memory.rows import Passage, chunk_rows, insert_chunk, stamp
 from tasks.memory.schema import checked_user, erase, writing
 
@@ -66,6 +67,6 @@ def forget_source(connection: sqlite3.Connection, user: str, source: str) -> int
     """
     with writing(connection):
         query = "DELETE FROM chunks WHERE user = ? AND source = ?"
-        count = connection.execute(query, (checked_user(user), source)).rowcount
+        count = connection.execute(query, (checked_user(user), one_line(source))).rowcount
     erase(connection)
     return count

@@ -8,6 +8,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from tasks.corpus.text import normal
+
 ROLES = "system|assistant|user|human|bot|ai|시스템|어시스턴트|도우미|비서|사용자|유저|질문|답변"
 ROLE = re.compile(rf"^([\W_]*(?:{ROLES}))[\W_]*:", re.IGNORECASE)
 # The template's markers however they are spaced, halves of them at the ends of a text, where another text's half may
@@ -24,13 +26,7 @@ SQUARE = re.compile("SQUARE BRACKET|LENTICULAR|TORTOISE SHELL")
 ROUND = {"Ps": "(", "Pe": ")"}
 APART = frozenset(("Ps", "Pe", "Pi", "Pf", "Pd", "Pc", "Po", "Zs", "Cc", "Cf", "Mn"))
 
-# Characters that are not seen. The joiner and the emoji selector are, after a symbol: families, hearts in red.
-SYMBOL = "[\u00a9\u00ae\u2190-\u2bff\u3030\u303d\u3297\u3299\ufe0f\U0001f000-\U0001faff]"
-UNSEEN = re.compile(
-    f"(?<!{SYMBOL})[\u200d\ufe0f]+"
-    "|[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0e\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
-)
-JOINER = "\u200d"
+JOINERS = "\u200c\u200d"  # where they change what is seen; see tasks/corpus/text.py
 
 
 def neutralised(text: str, markers: tuple[str, ...] = ()) -> str:
@@ -56,8 +52,8 @@ def neutral_memory(text: str, markers: tuple[str, ...] = ()) -> str:
 
 def visible(text: str) -> str:
     """One line without control, bidi and invisible characters: no text steers the terminal or hides a part of it."""
-    kept = (" " if kind in ("Cc", "Cs") else each for each in UNSEEN.sub("", text) if (kind := _kind(each)) != "Cf")
-    return " ".join(unicodedata.normalize("NFC", "".join(kept)).split())
+    kept = (" " if kind in ("Cc", "Cs") else each for each in normal(text) if (kind := _kind(each)) != "Cf")
+    return " ".join(normal("".join(kept)).split())
 
 
 def is_echo(memory: tuple[str, str], text: str) -> bool:
@@ -99,7 +95,7 @@ def _ascii(character: str) -> str:
 
 
 def _kind(character: str) -> str:
-    return "" if character == JOINER else unicodedata.category(character)
+    return "" if character in JOINERS else unicodedata.category(character)
 
 
 def _folded(text: str) -> str:

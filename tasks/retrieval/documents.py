@@ -7,13 +7,13 @@ chunk before, so that what lies across a border is in one of the two. No chunk c
 import hashlib
 import json
 import re
-import unicodedata
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain, pairwise, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+from tasks.corpus.text import normal, typed
 from tasks.errors import BadInput
 
 SIZE = 300  # characters of a chunk: about the 64 pieces that a retriever reads, and half of what the small model reads
@@ -66,7 +66,7 @@ def read_document(path: Path) -> Document:
     if not chunks:
         raise BadInput(f"{path} is empty. Leave it out.")
     digest = hashlib.sha256(json.dumps(chunks).encode()).hexdigest()
-    return Document(unicodedata.normalize("NFC", path.name), digest, chunks)
+    return Document(typed(path.name), digest, chunks)
 
 
 def cut(text: str, markdown: bool) -> list[tuple[str, str]]:
@@ -186,7 +186,7 @@ def _inside(fence: str, line: str) -> bool:
 
 
 def _text(path: Path) -> str:
-    """The file's text, in composed letters (macOS takes Hangul apart) and with plain line ends."""
+    """The file's text in normal form: composed letters (macOS takes Hangul apart), plain spaces and line ends."""
     try:
         if path.is_dir():
             raise BadInput(f"{path} is a folder. Name the files in it: {path}/*.md")
@@ -206,4 +206,4 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise BadInput(f"{path}, line {line}: this is no UTF-8. Save the file as UTF-8.") from error
-    return unicodedata.normalize("NFC", "\n".join(text.splitlines()))
+    return normal("\n".join(text.splitlines()))

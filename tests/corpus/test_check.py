@@ -1,8 +1,10 @@
 import json
+import unicodedata
 
 import pytest
 
 from tasks.corpus.check import check_slice, listing
+from tasks.corpus.raw import read_raw
 from tasks.corpus.slices import Examples
 
 GOOD_CHAT = {"input": "Hello!", "output": "Hi there."}
@@ -87,3 +89,110 @@ def test_at_most_twenty_problems_are_listed_and_the_rest_counted(tmp_path):
 def test_a_byte_order_mark_and_windows_line_ends_are_no_problem(tmp_path):
     content = b"\xef\xbb\xbfsubject,relation,object\r\nA,b,c\r\n"
     assert reasons(write(tmp_path / "s", "facts.csv", content)) == []
+
+
+HEADER = "subject,relation,object\n"
+NFD = unicodedata.normalize("NFD", "대한민국,수도,세종\n")
+
+
+def test_two_forms_of_one_subject_are_one_contradiction(tmp_path):
+    found = reasons(write(tmp_path / "s", "facts.csv", f"{HEADER}대한민국,수도,서울\n{NFD}"))
+    assert found == ['facts.csv, line 3: "대한민국, 수도" has two objects: 서울 (line 2) and 세종. Keep one.']
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'Peru, "capital", "Lima"',
+        '\ufeffPeru,\t"capital",\u00a0"Lima"',
+        '\u200b"Peru",capital , Lima',
+        "Peru\u00a0,\u2003capital,Li\u00adma",
+        '"Pe\u200bru","cap\u2060ital","Lima "',
+    ],
+)
+def test_what_is_not_seen_and_blanks_before_quotes_are_no_part_of_a_fact(tmp_path, line):
+    raw = read_raw(write(tmp_path / "s", "facts.csv", f"{HEADER}{line}\n"))
+    assert not raw.problems
+    assert raw.facts == [(2, {"subject": "Peru", "relation": "capital", "object": "Lima"})]
+
+
+def test_of_joined_files_the_second_header_is_left_out_and_counted(tmp_path):
+    joined = b"\xef\xbb\xbfsubject,relation,object\r\nPeru,capital,Lima\r\n"
+    joined += b"\xef\xbb\xbfsubject,relation,object\r\nFiji,capital,Suva\r\n"
+    raw = read_raw(write(tmp_path / "s", "facts.csv", joined))
+    assert [row["subject"] for _, row in raw.facts] == ["Peru", "Fiji"]
+    assert raw.normalised == {"facts.csv": 1} and not raw.problems
+
+
+def test_what_was_normalised_is_counted_by_file_and_nothing_else_is(tmp_path):
+    folder = write(tmp_path / "s", "facts.csv", f"{HEADER}Peru , capital,Lima\nNew\u00a0York,state,NY\n{NFD}")
+    write(folder, "chat.jsonl", '{"input": "Hi", "output": "a\\r\\nb"}\r\n{"input": "\\u00a0Hi!", "output": "b"}\r\n')
+    write(folder, "texts.jsonl", '{"text": "Once.", "date": "2024"}\n')
+    raw = read_raw(folder)
+    assert raw.normalised == {"facts.csv": 2, "chat.jsonl": 2}
+    assert [row for _, row in raw.chat] == [{"input": "Hi", "output": "a\nb"}, {"input": "Hi!", "output": "b"}]
+
+
+def test_an_indented_text_keeps_its_indentation(tmp_path):
+    raw = read_raw(write(tmp_path / "s", "examples.jsonl", json.dumps(EXAMPLE | {"target": "if x:\n    y  = 1"})))
+    assert raw.examples[0][1]["target"] == "if x:\n    y  = 1"
+
+
+EXAMPLE = {"input": "a", "target": "b", "split": "test"}
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('{"input": "good night \\ud83d", "output": "b"}', "'input' contains half of a character"),
+        ('{"input": "a", "output": %s}' % ("9" * 5000), "'output' is no text"),
+        ('{"input": "a", "output": %s}' % ("[" * 100_000), "nested too deeply"),
+        ('{"input": "a", "output": NaN}', "NaN is no number"),
+        ('{"input": "a", "input": "b", "output": "c"}', "the key 'input' is given twice"),
+        ('{"input": "a", "output": "b (답변 종료)"}', "'output' contains '(답변 종료)'"),
+        ('{"input": "<|endoftext|>", "output": "b"}', "'input' contains '<|endoftext|>'"),
+        ('{"input": "\\u200b", "output": "b"}', "'input' is empty"),
+        ('{"input": "\\u0085\\u009b", "output": "b"}', "control character"),
+    ],
+)  # fmt: skip
+def test_json_that_python_could_read_and_no_step_could_use_gets_a_sentence(tmp_path, line, expected):
+    (reason,) = reasons(write(tmp_path / "s", "chat.jsonl", line))
+    assert reason.startswith("chat.jsonl, line 1: ") and expected in reason and "\n" not in reason
+
+
+def test_memory_lines_that_differ_in_the_form_of_their_key_are_the_same_row(tmp_path):
+    folder = write(tmp_path / "s", "memories.txt", "[Home town: Cork] Where?\n[ｈｏｍｅ\u00a0TOWN: Cork] Where?\n")
+    assert reasons(folder) == ["memories.txt, line 2: the same row stands in line 1."]
+
+
+def test_leaks_are_found_across_forms_files_and_slices(tmp_path):
+    cafe = unicodedata.normalize("NFD", "Café?")
+    folder = write(tmp_path / "s", "examples.jsonl", json.dumps(EXAMPLE | {"input": "Café?"}))
+    write(folder, "chat.jsonl", json.dumps({"input": cafe, "output": "Yes."}))
+    assert reasons(folder) == [
+        "examples.jsonl, line 1: a test row that is trained on in chat.jsonl, line 1. Remove one of them."
+    ]
+    older = Examples(name="2020", test=[{"prompt": "Café?", "target": "b", "fact": None}])
+    (folder / "examples.jsonl").unlink()
+    assert reasons(folder, [older]) == ["chat.jsonl, line 1: a training row that slice 2020 tests with. Remove it."]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('names: {"caf\u00e9": a, "cafe\u0301": b}', "in forms that count as one"),
+        ('names: {a: "\\ud83d"}', "contains half of a character"),
+        ('names: {a: "x (답변)"}', "contains '(답변)'"),
+        ('names: {" ": a}', "a name is empty"),
+    ],
+)
+def test_names_of_relations_have_the_same_form_and_are_never_lost(tmp_path, content, expected):
+    (reason,) = [each for each in reasons(write(tmp_path / "s", "relations.yaml", content)) if "no data" not in each]
+    assert expected in reason
+
+
+@pytest.mark.parametrize("name", ["facts.csv", "relations.yaml"])
+def test_a_folder_with_a_files_name_gets_a_sentence(tmp_path, name):
+    folder = write(tmp_path / "s", "chat.jsonl", json.dumps(GOOD_CHAT))
+    (folder / name).mkdir()
+    assert [reason.partition(":")[0] for reason in reasons(folder)] == [name]

@@ -1,4 +1,5 @@
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,29 @@ def test_the_default_slices_are_clean(name):
     from tasks.corpus.check import check_slice
 
     assert check_slice(ROOT / "data" / "raw" / name) == []
+
+
+def test_a_fact_in_another_form_of_unicode_is_an_update_or_restated(timeline):
+    timeline("a", facts("대한민국,수도,서울", "Peru,capital,Lima", "New York,state,NY"))
+    nfd = unicodedata.normalize("NFD", "대한민국,수도,세종")
+    folder = timeline("b", facts(nfd, "Peru\u200b,capital,Lima", "New\u00a0York,state,NY"))
+    counts = artifact.read_json(folder / "counts.json")
+    assert (counts["new"], counts["updated"], counts["restated"]) == (0, 1, 2)
+
+
+def test_a_place_in_a_name_is_never_filled(timeline):
+    (only,) = history(timeline("a", facts("{object},capital,{subject}", "{subject},plays for,FC {object}")))
+    assert "s1 {object} {subject}" in [row["target"] for row in only.train]
+    assert "q1 {object}" in [row["prompt"] for row in only.train]
+    assert "{subject}, plays for: FC {object}." in [row["target"] for row in only.train]
+
+
+def test_a_key_has_the_same_side_however_it_is_written(timeline):
+    ways = ["home town", "HOME TOWN", "ｈｏｍｅ town"]
+    memories = {
+        "memories.txt": "".join(f"[{way}: x{place}] m{n}\n" for n in range(20) for place, way in enumerate(ways))
+    }
+    (only,) = history(timeline("a", memories))
+    sides = {(row["key"], row["message"]): row["split"] for row in only.memories}
+    assert all(len({sides[way, f"m{n}"] for way in ways}) == 1 for n in range(20))
+    assert {row["key"] for row in only.memories} == {"home town", "HOME TOWN", "ｈｏｍｅ town"}

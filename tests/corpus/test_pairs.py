@@ -128,3 +128,13 @@ def test_of_many_questions_the_seed_chooses_some(base, tmp_path):
     one, again, other = (artifact.read_rows(tmp_path / name / "questions.jsonl") for name in ("one", "again", "other"))
     assert one == again != other
     assert len({row["question"] for row in one}) == len(one) == MAX_QUESTIONS
+
+
+def test_keys_that_differ_in_case_width_or_form_are_one_key(base, tmp_path):
+    brought = rows(("Home", "1", "m1", "train"), ("ｈｏｍｅ", "2", "m2", "train"), ("HOUSE", "3", "m3", "train"))
+    one = save(tmp_path / "2020", base, brought)
+    again = save(tmp_path / "2021", one, rows(("HOME", "1", "m1", "train")))
+    pairs(Pairs(synonyms=(("home", "house"),), max_rows=100), 1, again, tmp_path / "pairs")
+    assert set(table(tmp_path / "pairs", "train").similarity_score) == {1.0}
+    lines = artifact.read_json(tmp_path / "pairs/lines.json")["train"]
+    assert sorted(line[0] for line in lines) == ["HOUSE", "Home", "ｈｏｍｅ"]

@@ -225,3 +225,10 @@ def test_no_message_that_a_default_slice_holds_out_stands_in_the_topics():
         held_out = {plain(row["message"]) for row in rows if row["split"] != "train"}
         assert held_out
         assert not held_out & known
+
+
+def test_the_group_of_a_key_is_the_same_however_it_is_written():
+    group_of = key_groups([TopicLine("Weather", "", "", "0/0"), TopicLine("umbrella", "", "", "0/1")],
+                          [["ＷＥＡＴＨＥＲ", "Umbrella"]])  # fmt: skip
+    assert group_of("weather") == group_of("UMBRELLA") == "0/0"
+    assert group_of("Pet") == group_of("pet")

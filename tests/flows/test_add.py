@@ -131,3 +131,19 @@ def test_large_data_goes_to_dvc(project, new, monkeypatch):
 def test_nothing_is_added_while_a_run_is_at_work(project, new):
     with add.only_run(project), pytest.raises(Busy):
         add_slice(project, "three", new)
+
+
+def test_what_was_normalised_is_told(project, new):
+    (new / "facts.csv").write_text(f"{HEADER}New\u00a0York,state,NY\n\ufeffFiji,capital,Suva\n", encoding="utf-8")
+    (new / "chat.jsonl").write_text('{"input": "Hi\\u200b", "output": "Hello"}\n')
+    said = add_slice(project, "three\u200b", new)
+    assert said.startswith("Added three after two")
+    assert "3 texts were normalised (facts.csv 2, chat.jsonl 1)" in said
+
+
+def test_a_slice_is_checked_against_one_that_no_run_has_built_yet(project, new):
+    (new / "examples.jsonl").write_text('{"input": "in", "target": "out", "split": "train"}\n')
+    add_slice(project, "three", new)
+    (new / "examples.jsonl").write_text('{"input": "in", "target": "out", "split": "test"}\n')
+    with pytest.raises(BadInput, match=r"examples.jsonl, line 1: a test row that is trained on in slice three"):
+        add_slice(project, "four", new)

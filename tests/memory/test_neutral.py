@@ -36,7 +36,7 @@ def assert_no_structure(text):
         assert not set("[]") & set(read)
         assert not any(marker.casefold() in read for marker in (ANSWER_START, ANSWER_MARKER, *SPECIAL))
     assert not re.match(r"(?i)[\W_]*(system|assistant|user|시스템|사용자)\s*:", text)
-    joined = ("\u200d", "\ufe0f")  # in families and red hearts
+    joined = ("\u200c", "\u200d", "\ufe0f")  # in Persian, families and red hearts
     assert not [each for each in text if unicodedata.category(each) in CONTROLS and each not in joined]
 
 

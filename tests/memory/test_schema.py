@@ -9,7 +9,8 @@ import pytest
 
 from tasks.errors import BadInput, Busy, Corrupt
 from tasks.memory import schema
-from tasks.memory.rows import insert_memory, memory_rows, new_row
+from tasks.memory.damage import verify
+from tasks.memory.rows import content_sum, insert_memory, memory_rows, new_row
 from tasks.memory.schema import SCHEMA, writing
 from tasks.memory.store import (
     chunks_of,
@@ -23,6 +24,7 @@ from tasks.memory.store import (
     remember,
     touch,
 )
+from tasks.memory.transfer import exported
 
 NOON = datetime(2024, 5, 6, 12, tzinfo=timezone(timedelta(hours=9)))
 SCHEMA_1 = """
@@ -83,6 +85,91 @@ def test_a_migration_that_is_cut_off_leaves_the_old_store(old_store, monkeypatch
     connection.close()
     with opened(old_store) as connection:
         assert len(list(memory_rows(connection, "1", ()))) == len(ROWS_1)
+
+
+SCHEMA_2 = """
+CREATE TABLE memories (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  user TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, text TEXT NOT NULL,
+  created TEXT NOT NULL, expires TEXT, source TEXT NOT NULL,
+  encoder TEXT, used TEXT, pinned INTEGER NOT NULL, replaced TEXT, sum TEXT NOT NULL
+);
+CREATE UNIQUE INDEX valid ON memories (user, key, ifnull(expires, '')) WHERE replaced IS NULL;
+CREATE INDEX memories_by_user ON memories (user, replaced);
+CREATE INDEX memories_by_key ON memories (user, key);
+CREATE TABLE chunks (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  user TEXT NOT NULL, source TEXT NOT NULL, digest TEXT NOT NULL, place INTEGER NOT NULL,
+  heading TEXT NOT NULL, text TEXT NOT NULL, created TEXT NOT NULL, sum TEXT NOT NULL
+);
+CREATE UNIQUE INDEX chunks_by_user ON chunks (user, source, place);
+PRAGMA user_version = 2;
+"""
+COLUMNS_2 = "user, key, value, text, created, expires, source, pinned, replaced, encoder, used"
+DAYS = [f"2024-05-0{day}T12:00:00+00:00" for day in range(1, 6)]
+
+
+def row_2(key, value, created, replaced=None, pinned=0, user="ann"):
+    return user, key, value, f"[{key}: {value}]", created, None, "chat", pinned, replaced, None, None
+
+
+def store_2(path, rows, damaged=()):
+    """A file of schema 2; the sums of the damaged rows are wrong."""
+    connection = sqlite3.connect(path)
+    connection.executescript(SCHEMA_2)
+    marks = ", ".join("?" * 12)
+    for number, row in enumerate(rows):
+        total = "0" * 16 if number in damaged else content_sum(row)
+        connection.execute(f"INSERT INTO memories ({COLUMNS_2}, sum) VALUES ({marks})", (*row, total))
+    connection.commit()
+    connection.close()
+    return path
+
+
+def test_a_store_of_schema_2_is_migrated_and_keys_that_count_as_one_have_one_valid_value(tmp_path):
+    rows = [
+        row_2("Home Town", "Cork", DAYS[0], pinned=1),
+        row_2("home town", "Rome", DAYS[1], replaced=DAYS[2]),
+        row_2("home town", "Leeds", DAYS[2]),
+        row_2("ＨＯＭＥ TOWN", "Bath", DAYS[1]),
+        row_2("home town", "Paris", DAYS[1], user="bob"),
+        row_2("pet", "cat", DAYS[3]),
+    ]
+    with opened(store_2(tmp_path / "m.db", rows)) as connection:
+        assert [(memory.key, memory.value, memory.pinned) for memory in memories_of(connection, "ann")] == [
+            ("home town", "Leeds", True), ("pet", "cat", False),
+        ]  # fmt: skip
+        history = history_of(connection, "ann", "HOME town")
+        assert [(memory.key, memory.value) for memory in history] == [(row[1], row[2]) for row in rows[:4]]
+        assert [row.id for row in memory_rows(connection, "1 ORDER BY id", ())] == [1, 2, 3, 4, 5, 6]
+        assert remember(connection, "ann", "Home town", "Oslo")
+        assert verify(connection).problems == []
+    with opened(tmp_path / "m.db") as connection:
+        assert forget(connection, "ann", "home TOWN") == 5
+        assert [memory.value for memory in memories_of(connection, "bob")] == ["Paris"]
+
+
+def test_a_damaged_row_of_schema_2_stays_damaged_and_keeps_no_other_from_its_place(tmp_path):
+    rows = [row_2("Pet", "dog", DAYS[0]), row_2("pet", "cat", DAYS[1]), row_2("home", "Cork", DAYS[2])]
+    with opened(store_2(tmp_path / "m.db", rows, damaged=[0])) as connection:
+        assert [memory.value for memory in memories_of(connection, "ann")] == ["cat", "Cork"]
+        assert verify(connection).problems == ["1 of memories can't be read or were changed: 1."]
+        assert exported(connection, "ann").memories == 2
+
+
+def test_a_migration_of_schema_2_that_is_cut_off_leaves_the_old_store(tmp_path, monkeypatch):
+    path = store_2(tmp_path / "m.db", [row_2("Pet", "dog", DAYS[0]), row_2("pet", "cat", DAYS[1])])
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "_leave_one_valid", lambda connection: 1 / 0)
+        with pytest.raises(ZeroDivisionError), opened(path):
+            pass
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(memories)")]
+    connection.close()
+    assert "folded" not in columns
+    with opened(path) as connection:
+        assert [memory.value for memory in memories_of(connection, "ann")] == ["cat"]
 
 
 def test_what_was_forgotten_is_gone_from_the_disk(tmp_path):

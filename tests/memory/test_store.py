@@ -1,11 +1,13 @@
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.corpus.text import one_line
 from tasks.errors import BadInput
 from tasks.memory.store import (
     Memory,
@@ -275,3 +277,32 @@ def test_writers_at_the_same_time_leave_one_valid_value_and_lose_none(tmp_path):
     with opened(path) as connection:
         assert len(memories_of(connection, "ann")) == 1
         assert len(set(values(history_of(connection, "ann", "k")))) == 40
+
+
+WAYS = ["Home town", "HOME TOWN", "ｈｏｍｅ　ｔｏｗｎ", "home\u00a0\u200btown "]
+
+
+@pytest.mark.parametrize("other", WAYS)
+def test_a_key_is_one_however_it_is_written(tmp_path, other):
+    with opened(tmp_path / "m.db") as connection:
+        assert remember(connection, "ann", "home town", "Cork")
+        assert not remember(connection, "ann", other, "Cork")
+        assert pin(connection, "ann", other)
+        assert remember(connection, "ann", other, "Leeds")
+        (memory,) = memories_of(connection, "ann")
+        assert (memory.key, memory.value, memory.pinned) == (one_line(other), "Leeds", True)
+        assert [each.value for each in history_of(connection, "ann", "Home Town")] == ["Cork", "Leeds"]
+        assert forget(connection, "ann", "HOME town") == 2
+        assert memories_of(connection, "ann") == []
+
+
+def test_a_key_that_speaks_of_a_day_is_one_however_it_is_written(tmp_path):
+    noon = datetime(2024, 5, 6, 12, tzinfo=UTC)
+    with opened(tmp_path / "m.db") as connection:
+        for key, value in (("Plan for tomorrow", "tea"), ("plan for ｔｏｍｏｒｒｏｗ", "run"), ("내일 일정", "치과")):
+            remember(connection, "ann", key, value, noon)
+        remember(connection, "ann", unicodedata.normalize("NFD", "내일 일정"), "학교", noon)
+        assert [each.value for each in memories_of(connection, "ann", noon)] == ["run", "학교"]
+        later = noon + timedelta(days=1)
+        assert [each.key for each in memories_of(connection, "ann", later)] == ["plan for today", "오늘 일정"]
+        assert forget(connection, "ann", "PLAN FOR TODAY", later) == 2
