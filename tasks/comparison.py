@@ -24,7 +24,7 @@ import torch
 
 from tasks import artifact, evaluate, pretrain, stage1, stage2
 from tasks.errors import BadInput, Corrupt, PerennialError
-from tasks.lm import adapters, batches, causal, generate, head, mixing, pool, template, training
+from tasks.lm import adapters, batches, causal, generate, head, mixing, pool, pretrained, template, training
 from tasks.lm.cost import measured
 from tasks.lm.methods import METHODS
 from tasks.params import SLICE_NAME, Entry, Keep, Params, load_params
@@ -32,11 +32,12 @@ from tasks.scoring import answers, few_shot, knowledge, labels, sampling
 from tasks.steps import Log
 
 CODE = (
-    stage1, stage2, evaluate, adapters, batches, causal, generate, head, mixing, pool, template, training,
+    stage1, stage2, evaluate, adapters, batches, causal, generate, head, mixing, pool, pretrained, template, training,
     answers, few_shot, knowledge, labels, sampling,
 )  # fmt: skip
 FIRST = "first"  # the folder of what all methods start from
 COST = "cost.json"
+GENERAL = Path("raw/general")  # beside the examples
 KEY = "key.json"
 ERROR = "error.txt"  # the traceback of an entry that ended in a defect
 PAUSE = 0.3  # seconds between two lines about steps
@@ -107,7 +108,8 @@ def bring_first(
     shutil.rmtree(first, ignore_errors=True)
     base, before, scratch = first / "base", first / "stage1", first / "scratch"
     begun("base", params.pretrain.steps)
-    pretrain.pretrain(params.pretrain, seed, examples, base, scratch / "pretrain", log)
+    texts, within = examples.parents[1] / GENERAL, scratch / "pretrain"
+    pretrain.pretrain(params.pretrain, seed, examples, base, within, log, texts, params.pretrained)
     none = Keep(rows="none")
     begun(examples.name, params.stage1.steps)
     methods = params.comparison.first
@@ -197,7 +199,7 @@ def _done(folder: Path, key: str) -> bool:
 def _key(params: Params, entry: Entry, seed: int, steps: int, examples: Path, before: str) -> str:
     """What a slice's result is made of: settings, bytes, code and machine, and all that of the slice before."""
     code = _code(tuple(each.name for each in entry.methods))
-    settings = [params.pretrain, params.stage1, params.stage2, params.keep, params.evaluate, entry]
+    settings = [params.pretrain, params.pretrained, params.stage1, params.stage2, params.keep, params.evaluate, entry]
     made_of = [
         [each.model_dump(mode="json") for each in settings], seed, steps, params.threads, platform.machine(),
         artifact.manifest_sum(examples), before, code,

@@ -10,6 +10,7 @@ from tasks.lm.methods import build_methods
 from tasks.lm.methods.method import Share
 from tasks.lm.methods.samples import at_most, split_off
 from tasks.lm.mixing import OLDER, encoded, older_rows, save_pool, write_older
+from tasks.lm.pretrained import hand_on, stage1_for
 from tasks.lm.training import EarlyStop, Schedule, train
 from tasks.params import Keep, Methods, Stage1
 from tasks.steps import Log
@@ -30,6 +31,7 @@ def stage1(
 ) -> None:
     """Train the model in `previous` on the slice in `examples`, by the given methods, into `out`."""
     model, tokenizer = load(previous)
+    settings = stage1_for(settings, previous)
     fresh, older = load_examples(examples).train, older_rows(keep, examples, previous)
     chosen = build_methods(methods, seed, settings.steps)
     for method in chosen:
@@ -54,5 +56,6 @@ def stage1(
         if keep.rows == "capped":
             save_pool(keep, fresh, older, previous, folder / "method", seed)
         save(model, tokenizer, folder)
+        hand_on(previous, folder)
         artifact.write_rows(folder / "log.jsonl", history)
         write_older(folder / OLDER, shares, older, len(fresh), seed)

@@ -10,6 +10,7 @@ from tasks.lm.causal import limit_of, load, save, untie
 from tasks.lm.head import features, refit_head, rows_for_the_head
 from tasks.lm.methods.samples import at_most
 from tasks.lm.mixing import OLDER
+from tasks.lm.pretrained import stage2_for
 from tasks.params import Stage2
 from tasks.steps import Log
 
@@ -17,6 +18,7 @@ from tasks.steps import Log
 def stage2(settings: Stage2, seed: int, examples: Path, stage1: Path, out: Path, log: Log) -> None:
     """Refit the head of the model in `stage1`; what its methods keep for the next slice is handed on."""
     model, tokenizer = load(stage1)
+    settings = stage2_for(settings, stage1)
     history: list[dict[str, float]] = []
     if settings.epochs:
         untie(model)
