@@ -103,13 +103,15 @@ def evaluate(
 def measure(model: Any, tokenizer: Any, slices: list[Examples], sample: Sample, settings: Evaluate) -> Knowledge:
     """Score a model on the slices' rows in the sample, and on the stale answers of the last slice."""
     known = Knowledge()
+    trained = {row["target"] for examples in slices for row in examples.train if not row["prompt"]}
     for name in (examples.name for examples in slices):
         for kind in ("seen", "paraphrase"):
             asked = sample[name, kind]
             right = exact_matches(model, tokenizer, asked.rows, settings.batch_tokens)
             known.add(name, kind, asked.rows, right, asked.each)
-        stated = sample[name, "statement"].rows or sample[name, "seen"].rows
-        known.perplexity[name] = perplexity(model, tokenizer, stated, settings.batch_tokens)
+        stated = [row for row in sample[name, "statement"].rows if row["target"] not in trained]
+        unseen = stated or sample[name, "paraphrase"].rows
+        known.perplexity[name] = perplexity(model, tokenizer, unseen, settings.batch_tokens)
     newest = slices[-1].name
     updated = [row for kind in ("seen", "paraphrase") for row in sample[newest, kind].rows if row["stale"] is not None]
     stale = [{**row, "target": row["stale"]} for row in updated]

@@ -37,11 +37,10 @@ def hand_on(previous: Path, folder: Path) -> None:
 def stage1_for(settings: Stage1, previous: Path) -> Stage1:
     """The settings of stage 1 for the model in `previous`."""
     base = base_of(previous)
-    return settings.model_copy(update={"learning_rate": base["learning_rate"]}) if base["pretrained"] else settings
+    return settings.model_copy(update={"learning_rate": base["learning_rate"]} if base["pretrained"] else {})
 
 
 def stage2_for(settings: Stage2, model: Path) -> Stage2:
     """The settings of stage 2 for the model in `model`."""
     base = base_of(model)
-    rate = {"learning_rate": base["stage2_learning_rate"]}
-    return settings.model_copy(update=rate) if base["pretrained"] else settings
+    return settings.model_copy(update={"learning_rate": base["stage2_learning_rate"]} if base["pretrained"] else {})

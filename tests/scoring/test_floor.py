@@ -48,3 +48,18 @@ def test_a_slice_that_only_updates_is_judged_on_its_own_rows():
 def test_where_nothing_older_is_true_there_is_nothing_to_retain():
     assert below(Floor(retained=0.7), scores(retained=None, older=0)) is None
     assert "retained is unknown" in below(Floor(retained=0.7), scores(retained=None))
+
+
+@pytest.mark.parametrize(
+    ("after", "told"), [(30.0, None), (30.2, "is 1.510 times"), (math.nan, "is unknown times"), (None, "is unknown")]
+)
+def test_general_text_that_became_too_perplexing_stops(after, told):
+    measured = scores() | {"general_perplexity": {"model": {"en": after}, "base": {"en": 20.0}}}
+    found = below(Floor(general=1.5), measured)
+    assert found is None if told is None else told in found
+
+
+def test_a_limit_on_general_text_that_was_not_measured_stops():
+    assert "general text's perplexity is unknown times the base's, more than 1.500" in below(
+        Floor(general=1.5), scores()
+    )
