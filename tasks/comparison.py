@@ -27,6 +27,7 @@ from tasks.errors import BadInput, Corrupt, PerennialError
 from tasks.lm import adapters, batches, causal, generate, head, mixing, pool, pretrained, template, training
 from tasks.lm.cost import measured
 from tasks.lm.methods import METHODS
+from tasks.lm.pretrained import BASE
 from tasks.params import SLICE_NAME, Entry, Keep, Params, load_params
 from tasks.scoring import answers, few_shot, knowledge, labels, sampling
 from tasks.steps import Log
@@ -214,7 +215,8 @@ def _code(methods: tuple[str, ...]) -> list[str]:
 
 def _stored(keep: Keep, examples: Path, here: Path) -> int:
     """Bytes that the next slice needs beside the model: the methods' files, and the old rows that are kept."""
-    own = sum(path.stat().st_size for path in (here / "lm" / "method").rglob("*") if path.is_file())
+    files = [path for path in (here / "lm" / "method").rglob("*") if path.is_file() and path != here / "lm" / BASE]
+    own = sum(path.stat().st_size for path in files)
     if keep.rows != "all":
         return own
     rows, folder = 0, examples

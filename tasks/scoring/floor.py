@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from tasks.params import Floor
-from tasks.scoring.drift import largest_ratio
+from tasks.scoring.drift import drift, drift_text, within
 
 
 def below(floor: Floor, scores: dict[str, Any]) -> str | None:
@@ -35,10 +35,10 @@ def below(floor: Floor, scores: dict[str, Any]) -> str | None:
             broken.append(f"{measure} is {told}, below its floor of {least:.3f}")
     if floor.general is not None:
         found = scores.get("general_perplexity") or {}
-        ratio = largest_ratio(found.get("model"), found.get("base"))
-        if ratio is None or not ratio <= floor.general:
-            told = "unknown" if ratio is None else f"{ratio:.3f}"
-            broken.append(f"general text's perplexity is {told} times the base's, more than {floor.general:.3f}")
+        ratios = drift(found.get("model"), found.get("base"))
+        if not within(ratios, floor.general):
+            told = f"is {drift_text(ratios)}, where at most {floor.general:.3f} is allowed"
+            broken.append(f"general text's perplexity over the base's {told}")
     if not broken:
         return None
     return (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.params import Gate
-from tasks.scoring.drift import largest_ratio
+from tasks.scoring.drift import drift, drift_text, within
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ def decide(settings: Gate, candidate: dict[str, Any], champion: dict[str, Any] |
         checks.append((_at_least(kept, least), told))
     if candidate.get("pretrained"):
         found, most = candidate.get("general_perplexity") or {}, 1 + settings.general_margin
-        ratio = largest_ratio(found.get("model"), found.get("base"))
-        told = f"general text {_told(ratio)} times as perplexing as to the base, at most {most:.3f} asked"
-        checks.append((ratio is not None and ratio <= most, told))
+        ratios = drift(found.get("model"), found.get("base"))
+        told = f"general text's perplexity over the base's: {drift_text(ratios)}, at most {most:.3f} asked"
+        checks.append((within(ratios, most), told))
     return Verdict(
         all(held for held, _ in checks), tuple(f"{'ok' if held else 'FAILED'}: {told}" for held, told in checks)
     )

@@ -14,7 +14,7 @@ from tasks.lm.causal import limit_of, load
 from tasks.lm.training import Diverged, Schedule, train
 from tasks.params import Pretrained
 from tasks.scoring.answers import perplexity
-from tasks.scoring.drift import largest_ratio
+from tasks.scoring.drift import drift, within
 from tasks.scoring.general import general_perplexity
 from tasks.steps import Log
 
@@ -67,7 +67,6 @@ def try_rates(
         after = general_perplexity(model, tokenizer, texts, EVALUATION_TOKENS)
         own = perplexity(model, tokenizer, sample, EVALUATION_TOKENS)
         trials.append({"learning_rate": rate, "general_perplexity": after, "perplexity": own})
-        ratio = largest_ratio(after, before)
-        if ratio is not None and ratio <= 1 + settings.general_margin:
+        if within(drift(after, before), 1 + settings.general_margin):
             return rate, trials
     return min(settings.learning_rates), trials

@@ -51,7 +51,13 @@ def test_where_nothing_older_is_true_there_is_nothing_to_retain():
 
 
 @pytest.mark.parametrize(
-    ("after", "told"), [(30.0, None), (30.2, "is 1.510 times"), (math.nan, "is unknown times"), (None, "is unknown")]
+    ("after", "told"),
+    [
+        (30.0, None),
+        (30.2, "is en 1.510, where at most 1.500 is allowed"),
+        (math.nan, "is unknown"),
+        (None, "is unknown"),
+    ],
 )
 def test_general_text_that_became_too_perplexing_stops(after, told):
     measured = scores() | {"general_perplexity": {"model": {"en": after}, "base": {"en": 20.0}}}
@@ -60,6 +66,4 @@ def test_general_text_that_became_too_perplexing_stops(after, told):
 
 
 def test_a_limit_on_general_text_that_was_not_measured_stops():
-    assert "general text's perplexity is unknown times the base's, more than 1.500" in below(
-        Floor(general=1.5), scores()
-    )
+    assert "general text's perplexity over the base's is unknown" in below(Floor(general=1.5), scores())

@@ -104,7 +104,7 @@ def test_a_pretrained_model_whose_language_was_not_measured_is_not_accepted():
     (reason,) = [
         each for each in decide(GATE, scores("2020") | {"pretrained": True}, None).reasons if each.startswith("FAILED")
     ]
-    assert reason == "FAILED: general text unknown times as perplexing as to the base, at most 1.250 asked"
+    assert reason == "FAILED: general text's perplexity over the base's: unknown, at most 1.250 asked"
 
 
 def test_general_text_means_nothing_to_a_model_that_was_built_here():

@@ -9,7 +9,7 @@ from tasks.lm.batches import encode
 from tasks.lm.causal import build, load, save
 from tasks.params import Pretrained
 from tasks.scoring.answers import perplexity
-from tasks.scoring.drift import largest_ratio
+from tasks.scoring.drift import drift, within
 from tasks.scoring.general import general_perplexity
 from tasks.scoring.trial import try_rates
 from tests.lm.conftest import ROWS, SETTINGS, STATEMENTS
@@ -70,7 +70,7 @@ def test_where_every_rate_wrecks_the_language_the_smallest_is_taken(source, tmp_
 @pytest.mark.parametrize(
     ("after", "before", "expected"),
     [
-        ({"en": 22.0, "ko": 30.0}, {"en": 20.0, "ko": 40.0}, 1.1),
+        ({"en": 22.0, "ko": 30.0}, {"en": 20.0, "ko": 40.0}, {"en": 1.1, "ko": 0.75}),
         ({"en": 22.0}, {"en": 20.0, "ko": 40.0}, None),
         ({"en": None}, {"en": 20.0}, None),
         ({"en": math.nan}, {"en": 20.0}, None),
@@ -80,8 +80,14 @@ def test_where_every_rate_wrecks_the_language_the_smallest_is_taken(source, tmp_
         ({}, {}, None),
     ],
 )
-def test_the_ratio_is_of_the_language_that_suffered_most_and_unknown_if_one_is(after, before, expected):
-    assert largest_ratio(after, before) == (None if expected is None else pytest.approx(expected))
+def test_the_drift_is_that_of_each_language_and_unknown_if_one_is(after, before, expected):
+    assert drift(after, before) == (None if expected is None else pytest.approx(expected))
+
+
+def test_a_drift_holds_only_if_it_is_known_and_no_language_has_suffered_more():
+    assert within({"en": 1.25, "ko": 0.5}, 1.25)
+    assert not within({"en": 1.2501, "ko": 0.5}, 1.25)
+    assert not within(None, 100.0)
 
 
 def test_a_saved_model_is_as_perplexed_as_before(source):
