@@ -27,7 +27,7 @@ from tasks.params import Kind, load_params
 ROOT = Path(__file__).parents[1]
 CODE = ("tasks", "flows", ".dvc", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore")
 LEFT_OUT = ("__pycache__", "tmp", "cache")
-RELATIONS, TOPICS = Path("data/raw/relations.yaml"), Path("data/raw/topics")
+RELATIONS, TOPICS, GENERAL = (Path("data/raw") / name for name in ("relations.yaml", "topics", "general"))
 YAGO = Path(__file__).with_name("yago_relations.yaml")
 NO_RELATIONS = "names: {}\nrelations: {}\n"
 COLUMNS = ("subject", "relation", "object")
@@ -94,7 +94,8 @@ def write_project(folder: Path, slices: dict[str, dict[str, str]], kind: Kind, r
             raise BadInput(f"slice {name} can't be used:\n{listing(problems)}")
     write_file(folder / RELATIONS, relations.encode())
     read_templates(folder / RELATIONS)
-    shutil.copytree(ROOT / TOPICS, folder / TOPICS)
+    for texts in (TOPICS, GENERAL):
+        shutil.copytree(ROOT / texts, folder / texts)
     text = params_text((ROOT / "params.yaml").read_text(encoding="utf-8"), list(slices), kind)
     write_file(folder / "params.yaml", text.encode())
     load_params(folder / "params.yaml")

@@ -25,6 +25,7 @@ from tasks import artifact, closure, evaluate, pretrain, stage1, stage2
 from tasks.errors import BadInput, Corrupt, PerennialError
 from tasks.lm.cost import measured
 from tasks.lm.methods import METHODS
+from tasks.lm.pretrained import BASE
 from tasks.params import SLICE_NAME, Entry, Keep, Params, load_params
 from tasks.steps import Log
 
@@ -32,6 +33,7 @@ STEPS = ("tasks.pretrain", "tasks.stage1", "tasks.stage2", "tasks.evaluate")
 UNUSED = ("tasks.retrieval", "tasks.lm.methods")  # no retriever is compared; of the methods only an entry's own count
 FIRST = "first"  # the folder of what all methods start from
 COST = "cost.json"
+GENERAL = Path("raw/general")  # beside the examples
 KEY = "key.json"
 ERROR = "error.txt"  # the traceback of an entry that ended in a defect
 PAUSE = 0.3  # seconds between two lines about steps
@@ -102,7 +104,8 @@ def bring_first(
     shutil.rmtree(first, ignore_errors=True)
     base, before, scratch = first / "base", first / "stage1", first / "scratch"
     begun("base", params.pretrain.steps)
-    pretrain.pretrain(params.pretrain, seed, examples, base, scratch / "pretrain", log)
+    texts, within = examples.parents[1] / GENERAL, scratch / "pretrain"
+    pretrain.pretrain(params.pretrain, seed, examples, base, within, log, texts, params.pretrained)
     none = Keep(rows="none")
     begun(examples.name, params.stage1.steps)
     methods = params.comparison.first
@@ -192,7 +195,7 @@ def _done(folder: Path, key: str) -> bool:
 def _key(params: Params, entry: Entry, seed: int, steps: int, examples: Path, before: str) -> str:
     """What a slice's result is made of: settings, bytes, code and machine, and all that of the slice before."""
     code = _code(tuple(each.name for each in entry.methods))
-    settings = [params.pretrain, params.stage1, params.stage2, params.keep, params.evaluate, entry]
+    settings = [params.pretrain, params.pretrained, params.stage1, params.stage2, params.keep, params.evaluate, entry]
     made_of = [
         [each.model_dump(mode="json") for each in settings], seed, steps, params.threads, platform.machine(),
         artifact.manifest_sum(examples), before, code,
@@ -208,7 +211,8 @@ def _code(methods: tuple[str, ...]) -> list[str]:
 
 def _stored(keep: Keep, examples: Path, here: Path) -> int:
     """Bytes that the next slice needs beside the model: the methods' files, and the old rows that are kept."""
-    own = sum(path.stat().st_size for path in (here / "lm" / "method").rglob("*") if path.is_file())
+    files = [path for path in (here / "lm" / "method").rglob("*") if path.is_file() and path != here / "lm" / BASE]
+    own = sum(path.stat().st_size for path in files)
     if keep.rows != "all":
         return own
     rows, folder = 0, examples

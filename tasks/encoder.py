@@ -5,11 +5,13 @@ from pathlib import Path
 from tasks import artifact
 from tasks.corpus.cartesian import memory_text
 from tasks.corpus.topics import read_topics, topic_lines
-from tasks.params import Encoder
+from tasks.params import Encoder, Pretrained
 from tasks.steps import Log
 
+DEFAULT = Pretrained()
 
-def encoder(settings: Encoder, seed: int, topics: Path, out: Path, log: Log) -> None:
+
+def encoder(settings: Encoder, seed: int, topics: Path, out: Path, log: Log, pretrained: Pretrained = DEFAULT) -> None:
     """Write the encoder, and the lines that the topics make: those to go on training with, those held out.
 
     Raises:
@@ -18,6 +20,7 @@ def encoder(settings: Encoder, seed: int, topics: Path, out: Path, log: Log) -> 
     from safetensors.numpy import save_file
 
     from tasks.retrieval.encoder import SMALL, build_encoder, load_encoder, save_encoder, shorten
+    from tasks.retrieval.pretrained import write_base
     from tasks.retrieval.rankers import inverse_frequencies
     from tasks.retrieval.search import FREQUENCIES, IDF, MODEL
     from tasks.retrieval.training import ranking_rows, train_encoder
@@ -35,6 +38,7 @@ def encoder(settings: Encoder, seed: int, topics: Path, out: Path, log: Log) -> 
             made = load_encoder(settings.model)
             shorten(made, settings.max_length)
         save_encoder(made, folder / MODEL)
+        write_base(folder, None if settings.model == SMALL else pretrained)
         save_file({IDF: inverse_frequencies(texts)}, folder / FREQUENCIES)
         for name, lines in (("train", train), ("held_out", held_out)):
             artifact.write_rows(folder / f"{name}.jsonl", [line._asdict() for line in lines])

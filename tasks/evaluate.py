@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from tasks import artifact
+from tasks.corpus.general import read_general
 from tasks.corpus.slices import Examples, history, valid_facts
 from tasks.lm.causal import load
 from tasks.lm.generate import answer
+from tasks.lm.pretrained import base_of
 from tasks.params import Evaluate
 from tasks.scoring.answers import exact_matches, perplexity
+from tasks.scoring.chat import chat_accuracy
 from tasks.scoring.few_shot import ask_with_shots
+from tasks.scoring.general import general_perplexity
 from tasks.scoring.knowledge import QUESTIONS, Knowledge, categories, everyday_by_kind, samples_of, valid_accuracy
 from tasks.scoring.labels import classify
 from tasks.scoring.retrieval_use import Rank, retrieval_use
@@ -28,6 +32,7 @@ def evaluate(
     previous: Path | None = None,
     base: Path | None = None,
     retriever: Path | None = None,
+    general: Path | None = None,
 ) -> None:
     """Score the model of one slice, and next to it the models that show what training on the slice did.
 
@@ -40,6 +45,7 @@ def evaluate(
         previous: the model of the slice before, scored on this slice only (forward transfer; with retrieval, too).
         base: the model before any slice, scored on this slice only (the baseline of forward transfer).
         retriever: of the slice; its own metrics are taken over, and it finds the documents of retrieval_use.
+        general: text that no slice brings; its perplexity is that of the model and of the base.
     """
     slices = history(examples)
     valid = valid_facts(slices)
@@ -55,6 +61,8 @@ def evaluate(
         "valid": valid_accuracy(known),
         "everyday": everyday_by_kind(known),
         "categories": categories(known, slices[-1]),
+        "chat_accuracy": chat_accuracy(lm, tokenizer, slices, settings.rows, settings.batch_tokens),
+        "pretrained": base_of(model)["pretrained"],
         "samples": [
             {
                 "prompt": row["prompt"],
@@ -79,6 +87,11 @@ def evaluate(
     for name, folder in (("previous", previous), ("base", base)):
         if folder:
             scores[name] = measure(*load(folder), slices[-1:], sample, settings).scores()
+    if general:
+        texts, compared = read_general(general), {"model": (lm, tokenizer)} | ({"base": load(base)} if base else {})
+        scores["general_perplexity"] = {
+            name: general_perplexity(*each, texts, settings.batch_tokens) for name, each in compared.items()
+        }
     if retriever and settings.retrieval:
         earlier = load(previous) if previous and len(slices) > 1 else None  # the base has read the first slice
         if told := retrieval_use((lm, tokenizer), earlier, slices, valid, _ranker(retriever), settings):
@@ -92,13 +105,15 @@ def evaluate(
 def measure(model: Any, tokenizer: Any, slices: list[Examples], sample: Sample, settings: Evaluate) -> Knowledge:
     """Score a model on the slices' rows in the sample, and on the stale answers of the last slice."""
     known = Knowledge()
+    trained = {row["target"] for examples in slices for row in examples.train if not row["prompt"]}
     for name in (examples.name for examples in slices):
         for kind in QUESTIONS:
             asked = sample[name, kind]
             right = exact_matches(model, tokenizer, asked.rows, settings.batch_tokens)
             known.add(name, kind, asked.rows, right, asked.each)
-        stated = sample[name, "statement"].rows or sample[name, "seen"].rows
-        known.perplexity[name] = perplexity(model, tokenizer, stated, settings.batch_tokens)
+        stated = [row for row in sample[name, "statement"].rows if row["target"] not in trained]
+        unseen = stated or sample[name, "paraphrase"].rows
+        known.perplexity[name] = perplexity(model, tokenizer, unseen, settings.batch_tokens)
     newest = slices[-1].name
     updated = [row for kind in ("seen", "paraphrase") for row in sample[newest, kind].rows if row["stale"] is not None]
     stale = [{**row, "target": row["stale"]} for row in updated]

@@ -16,7 +16,7 @@ from tasks.strict_yaml import load_yaml
 PARAMS = Path("params.yaml")
 SLICE_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 BASE = "base"
-RESERVED = {BASE, "naive", "topics"}
+RESERVED = {BASE, "naive", "topics", "general"}
 Name = Annotated[str, AfterValidator(entering_name)]  # compared with what the data brings
 Kind = Literal["time", "domain"]  # whether a later slice is newer, or only another one
 
@@ -74,6 +74,16 @@ class Pretrain(Section):
     warmup: Share
 
 
+class Pretrained(Section):
+    """Rates for what was pretrained elsewhere, instead of those for what is built here."""
+
+    learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (1e-4, 5e-5, 2e-5, 1e-5, 5e-6)
+    trial_steps: Positive = 16
+    general_margin: Share = 0.05
+    stage2_learning_rate: Rate = 2e-5
+    retriever_learning_rate: Rate = 2e-5
+
+
 class Stage1(Section):
     steps: Positive
     batch_tokens: Positive
@@ -128,14 +138,16 @@ class Chat(Section):
 class Gate(Section):
     new_floor: Share
     retained_margin: Share
+    general_margin: Annotated[float, Field(ge=0)] = 0.25
 
 
 class Floor(Section):
-    """Below any of these the timeline stops after the slice's evaluation; None is no floor."""
+    """Below any of these, or above `general`, the timeline stops after the slice's evaluation; None is no floor."""
 
     new: Share | None = None
     retained: Share | None = None
     valid: Share | None = None
+    general: Annotated[float, Field(gt=0)] | None = None
 
 
 class Entry(Section):
@@ -172,6 +184,7 @@ class Params(Section):
     pairs: Pairs
     retriever: Retriever
     pretrain: Pretrain
+    pretrained: Pretrained = Pretrained()
     stage1: Stage1
     keep: Keep
     methods: Methods

@@ -1,30 +1,47 @@
 """The base model: a small GPT-NeoX pretrained on the oldest slice's language, or any causal LM by name."""
 
 from pathlib import Path
+from typing import Any
 
 from tasks import artifact
-from tasks.corpus.slices import load_examples
+from tasks.corpus.general import read_general
+from tasks.corpus.slices import Row, load_examples
 from tasks.errors import BadInput
 from tasks.lm.batches import Mixture, Part, encode
 from tasks.lm.causal import build, device, limit_of, load, save, shorten
+from tasks.lm.pretrained import BUILT, write_base
 from tasks.lm.template import prompt_text, target_text
 from tasks.lm.training import Schedule, train
-from tasks.params import Pretrain
+from tasks.params import Pretrain, Pretrained
+from tasks.scoring.trial import try_rates
 from tasks.steps import Log
 
 SMALL = "small"
+DEFAULT = Pretrained()
 LANGUAGE = ("statement", "text", "chat")
 
 
-def pretrain(settings: Pretrain, seed: int, examples: Path, out: Path, scratch: Path, log: Log) -> None:
-    """Write the base model. A small one learns statements, texts and talk; questions come with stage 1.
+def pretrain(
+    settings: Pretrain,
+    seed: int,
+    examples: Path,
+    out: Path,
+    scratch: Path,
+    log: Log,
+    general: Path | None = None,
+    pretrained: Pretrained = DEFAULT,
+) -> None:
+    """Write the base model, and what it is.
+
+    A small one learns statements, texts and talk; questions come with stage 1. A pretrained one is left as it is,
+    and asked at which rate its language outlives training.
 
     Raises:
-        BadInput: a small one is to be built from a slice without training rows; or the model can't be loaded.
+        BadInput: there is no such model, `general` holds no text, or a small one is to be built from no rows.
     """
     history: list[dict[str, float]] = []
+    rows, base = load_examples(examples).train, BUILT
     if settings.model == SMALL:
-        rows = load_examples(examples).train
         if not rows:
             raise BadInput(
                 f"The oldest slice, {examples.name}, has nothing that a language model could be built from. Give it "
@@ -43,7 +60,33 @@ def pretrain(settings: Pretrain, seed: int, examples: Path, out: Path, scratch: 
         schedule = Schedule(settings.steps, settings.learning_rate, settings.warmup)
         history = train(model, data, schedule, scratch=scratch, log=log, seed=seed)
     else:
+        base = _rates(settings, pretrained, seed, rows, general, scratch, log)
         model, tokenizer = load(settings.model)
+        base["parameters"] = model.num_parameters()
     with artifact.writing(out) as folder:
         save(model, tokenizer, folder)
+        write_base(folder, base)
         artifact.write_rows(folder / "log.jsonl", history)
+
+
+def _rates(
+    settings: Pretrain,
+    pretrained: Pretrained,
+    seed: int,
+    rows: list[Row],
+    general: Path | None,
+    scratch: Path,
+    log: Log,
+) -> dict[str, Any]:
+    """The rates at which the model is trained, and the trials that chose them."""
+    rate = min(pretrained.learning_rates)
+    trials: list[dict[str, Any]] = []
+    if general and rows and len(pretrained.learning_rates) > 1:
+        texts, size = read_general(general), settings.batch_tokens
+        rate, trials = try_rates(settings.model, pretrained, rows, texts, size, seed, scratch / "trial", log)
+    return {
+        "pretrained": True,
+        "learning_rate": rate,
+        "stage2_learning_rate": pretrained.stage2_learning_rate,
+        "trials": trials,
+    }

@@ -25,6 +25,7 @@ def retriever(settings: Retriever, seed: int, pairs: Path, encoder: Path, out: P
     from tasks.retrieval.calibration import calibrated
     from tasks.retrieval.encoder import load_encoder, save_encoder, two_towers
     from tasks.retrieval.evaluation import evaluate_retriever
+    from tasks.retrieval.pretrained import retriever_for
     from tasks.retrieval.rankers import Dense
     from tasks.retrieval.search import FREQUENCIES, IDF, MODEL, RANKING, rankers
 
@@ -37,6 +38,7 @@ def retriever(settings: Retriever, seed: int, pairs: Path, encoder: Path, out: P
         for name in ("train", "held_out")
     )
     model = load_encoder(encoder / MODEL)
+    settings = retriever_for(settings, encoder)
     if settings.ranker == "dpr":
         model = two_towers(model)
     groups = key_groups([*topics, *held_out], lines["synonyms"])

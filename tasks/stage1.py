@@ -20,6 +20,7 @@ from tasks.lm.mixing import (
     save_pool,
     write_older,
 )
+from tasks.lm.pretrained import stage1_for
 from tasks.lm.shares import Share, at_most, split_off
 from tasks.lm.training import EarlyStop, Schedule, train
 from tasks.params import Keep, Methods, Stage1
@@ -45,6 +46,7 @@ def stage1(
     """
     model, tokenizer = load(previous)
     shorten(model, settings.batch_tokens)
+    settings = stage1_for(settings, previous)
     fresh, older = load_examples(examples).train, older_rows(keep, examples, previous)
     chosen = build_methods(methods, seed, settings.steps, previous)
     for method in chosen:

@@ -9,6 +9,7 @@ from tasks.lm.batches import encode
 from tasks.lm.causal import limit_of, load, save, untie
 from tasks.lm.head import features, refit_head, rows_for_the_head
 from tasks.lm.mixing import LOG, METHOD, OLDER, Variation, hand_on
+from tasks.lm.pretrained import stage2_for
 from tasks.lm.shares import at_most
 from tasks.params import Stage2
 from tasks.steps import Log
@@ -26,6 +27,7 @@ def stage2(settings: Stage2, seed: int, examples: Path, stage1: Path, out: Path,
         with artifact.writing(out) as folder:
             hand_on(stage1, folder)
         return
+    settings = stage2_for(settings, stage1)
     model, tokenizer = load(stage1)
     untie(model)
     vary = Variation(settings.everyday, load_manners(examples), f"{seed} {examples.name} stage2")

@@ -8,14 +8,17 @@ from safetensors.torch import load_file
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from tasks import artifact
+from tasks.corpus.slices import history, valid_facts
 from tasks.dataset import dataset
-from tasks.evaluate import evaluate
-from tasks.lm.causal import build_tokenizer
+from tasks.evaluate import evaluate, measure
+from tasks.lm.causal import build_tokenizer, load
 from tasks.method_params import DER, EMA, EWC, Bottleneck, Generative, LoRA, PrefixTuning, Replay
 from tasks.naive import naive
 from tasks.origin import origin
 from tasks.params import Dataset, Evaluate, Keep, Pretrain, Stage1, Stage2
 from tasks.pretrain import pretrain
+from tasks.scoring.answers import perplexity
+from tasks.scoring.sampling import sample_rows
 from tasks.stage1 import stage1
 from tasks.stage2 import stage2
 
@@ -155,6 +158,30 @@ def test_evaluation_measures_every_seen_slice_and_each_stage(root, tmp_path):
     assert scores["model"]["perplexity"]["two"] < scores["previous"]["perplexity"]["two"]
     assert scores["categories"]["updated"] is not None
     assert len(scores["samples"]) == 4
+    assert (scores["pretrained"], scores["chat_accuracy"], "general_perplexity" in scores) == (False, None, False)
+
+
+def test_evaluation_measures_general_text_of_the_model_and_of_the_base(root, tmp_path):
+    (tmp_path / "general").mkdir()
+    for language, text in (("en", "The river bends twice."), ("ko", "강은 두 번 굽이친다.")):
+        (tmp_path / f"general/{language}.txt").write_text(text)
+    one, base = root / "one/lm", root / "base/lm"
+    evaluate(EVALUATE, root / "examples/one", one, tmp_path / "scores", base=base, general=tmp_path / "general")
+    found = json.loads((tmp_path / "scores/scores.json").read_text())["general_perplexity"]
+    assert {which: set(each) for which, each in found.items()} == {"model": {"en", "ko"}, "base": {"en", "ko"}}
+    assert found["model"] != found["base"]
+
+
+def test_own_perplexity_is_of_text_that_was_not_trained_on(root, tmp_path):
+    slices = history(root / "examples/two")
+    sample = sample_rows(slices, valid_facts(slices), 100)
+    model, tokenizer = load(root / "two/lm")
+    trained = {row["target"] for each in slices for row in each.train if not row["prompt"]}
+    found = measure(model, tokenizer, slices, sample, EVALUATE).perplexity
+    for name in ("one", "two"):
+        unseen = [row for row in sample[name, "statement"].rows if row["target"] not in trained]
+        rows = unseen or sample[name, "paraphrase"].rows
+        assert found[name] == perplexity(model, tokenizer, rows, EVALUATE.batch_tokens)
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path, root):
@@ -212,7 +239,7 @@ def test_a_capped_pool_is_all_that_is_read_of_older_slices(root, tmp_path, monke
 def test_where_nothing_may_be_kept_nothing_is_read_or_left(root, tmp_path, monkeypatch):
     monkeypatch.setattr("tasks.lm.mixing.history", lambda _: pytest.fail("older slices were read"))
     two = trained(root, tmp_path, "two", root / "one/lm", Keep(rows="none"), (Generative(name="generative", rows=20),))
-    assert {path.name for path in (two / "method").iterdir()} == {"slices.json"}
+    assert {path.name for path in (two / "method").iterdir()} == {"base.json", "slices.json"}
     texts = (two / "older.json").read_text()
     assert "one/" not in texts
 

@@ -10,6 +10,8 @@ from tasks.corpus.slices import Row
 from tasks.corpus.templates import Templates, Wording, filled
 from tasks.corpus.text import folded, normal
 
+HELD_OUT = 10  # one in so many: of facts, a statement; of texts
+
 
 def new_facts(name: str, rows: list[Numbered], valid: dict[str, Row]) -> tuple[list[Row], int]:
     """The slice's facts as new or updated, and how many only restate what is valid already.
@@ -32,7 +34,11 @@ def new_facts(name: str, rows: list[Numbered], valid: dict[str, Row]) -> tuple[l
 
 
 def fact_rows(facts: list[Row], templates: Templates, languages: tuple[str, ...]) -> tuple[list[Row], list[Row]]:
-    """Training rows and test rows of the facts: paraphrase and everyday wordings are never trained on."""
+    """Training rows and test rows of the facts.
+
+    Paraphrase and everyday wordings are never trained on; of one fact in HELD_OUT, in a language, one statement is
+    not, so that there is text of the slice's own whose perplexity is not that of what was learnt by heart.
+    """
     train: list[Row] = []
     test: list[Row] = []
     for fact in facts:
@@ -40,18 +46,24 @@ def fact_rows(facts: list[Row], templates: Templates, languages: tuple[str, ...]
             questions = [filled(template, subject) for template in wording.questions]
             statements = [filled(template, subject, obj) for template in wording.statements]
             stale = _stale_object(fact, templates, language)
+            pick = _digest(f"{fact['id']}-{language}")
+            stated = pick % len(statements)
+            held_out = {stated} if _digest(f"{fact['id']}-{language}-statement") % HELD_OUT == 0 else set()
             train += [
                 *(_row(fact, language, "question", number, prompt, obj) for number, prompt in enumerate(questions)),
-                *(_row(fact, language, "statement", number, "", text) for number, text in enumerate(statements)),
+                *(
+                    _row(fact, language, "statement", number, "", text)
+                    for number, text in enumerate(statements)
+                    if number not in held_out
+                ),
             ]
-            pick = int(hashlib.sha256(f"{fact['id']}-{language}".encode()).hexdigest(), 16)
             paraphrase = filled(wording.paraphrase, subject)
             kind, everyday_question = _everyday(fact, language, subject, wording, templates)
             test += [
                 _test(fact, language, "seen", questions[pick % len(questions)], obj, stale),
                 _test(fact, language, "paraphrase", paraphrase, obj, stale),
                 _test(fact, language, "everyday", everyday_question, obj, None) | {"how": kind},
-                _test(fact, language, "statement", "", statements[pick % len(statements)], None),
+                _test(fact, language, "statement", "", statements[stated], None),
             ]
     return train, test
 
@@ -89,7 +101,7 @@ def example_rows(name: str, rows: list[Numbered]) -> tuple[list[Row], list[Row]]
     return train, test
 
 
-def text_rows(name: str, rows: list[Numbered], held_out: int = 10) -> tuple[list[Row], list[Row]]:
+def text_rows(name: str, rows: list[Numbered], held_out: int = HELD_OUT) -> tuple[list[Row], list[Row]]:
     """Dated texts, to be continued word by word; one in `held_out` is kept for perplexity."""
     made = [_plain(f"{name}/texts/{line}", "text", "", row["text"]) for line, row in rows]
     test = [row for row in made if _digest(row["target"]) % held_out == 0]

@@ -187,7 +187,7 @@ def _fold_keys(connection: sqlite3.Connection) -> None:
     connection.text_factory = str
     for number, total, *content in rows:
         texts = [each.decode(errors="replace") if isinstance(each, bytes) else each for each in content]
-        row = Row(id=number, folded="", **dict(zip(columns, texts, strict=True)))
+        row = Row(id=number, folded="", **dict(zip(columns, texts, strict=True)))  # type: ignore[arg-type]
         form = folded(row.key)
         if content_sum(texts) == total.decode(errors="replace"):
             change(connection, row, folded=form)

@@ -85,6 +85,7 @@ def render_page(timeline: dict[str, Any], samples: list[dict[str, str]], plots: 
         _samples_table(samples, word, last),
         pictures["perplexity"],
         _everyday(timeline),
+        _general(timeline),
         _stages(timeline),
         *(pictures[name] for name in ("retriever", "seconds")),
         _glossary(timeline["kind"]),
@@ -142,7 +143,8 @@ def _slices_table(timeline: dict[str, Any]) -> str:
         cells = [percent(timeline["categories"][name][kind]) for kind in KINDS]
         cells += [percent(valid["accuracy"]), percent(valid["paraphrase_accuracy"])]
         cells += [percent(valid["everyday_accuracy"]), percent(_naive(timeline, name))]
-        rows.append([name, *cells, number(timeline["perplexity"][place][place])])
+        cells += [percent(timeline["chat_accuracy"][name]), number(timeline["perplexity"][place][place])]
+        rows.append([name, *cells])
     ends = [("average accuracy", "average_accuracy"), ("forgetting", "forgetting")]
     ends += [("backward transfer", "backward_transfer"), ("forward transfer", "forward_transfer")]
     told = ", ".join(f"{label} {percent(timeline[key])}" for label, key in ends)
@@ -152,9 +154,9 @@ def _slices_table(timeline: dict[str, Any]) -> str:
     word = WORDS[timeline["kind"]]
     return (
         f"<h2>The figures</h2>\n<p>Per cent of right answers after each {word}. New to stale count both wordings; "
-        "all, reworded, everyday and naive count every fact that is true then; perplexity is that of the "
-        f"{word}'s own text.</p>\n"
-        + _table([word, *KINDS, "all", "reworded", "everyday", "naive", "perplexity"], rows)
+        "all, reworded, everyday and naive count every fact that is true then; chat is everyday talk, answered as "
+        f"it was taught; perplexity is that of the {word}'s own text, as far as it was not trained on.</p>\n"
+        + _table([word, *KINDS, "all", "reworded", "everyday", "naive", "chat", "perplexity"], rows)
         + f'\n<p class="soft">At the end: {told}.</p>'
     )
 
@@ -171,6 +173,23 @@ def _few_shot(timeline: dict[str, Any]) -> str:
         f"<h2>With worked examples</h2>\n<p>The same questions, each after {block['shots']} answered ones about other "
         f"subjects of the same relation from the same {word}; beside them the answers without. Per cent right.</p>\n"
         + _table([word, "with, all", "with, reworded", "without, all", "without, reworded"], rows)
+    )
+
+
+def _general(timeline: dict[str, Any]) -> str:
+    if not (timeline["pretrained"] and timeline["general_perplexity"]):
+        return ""
+    measured = timeline["general_perplexity"]
+    languages = sorted(next(iter(measured.values()))["base"])
+    rows = [
+        [name, *(number(each[which].get(language)) for language in languages for which in ("base", "model"))]
+        for name, each in measured.items()
+    ]
+    head = [f"{language}, {which}" for language in languages for which in ("before all", "after")]
+    return (
+        "<h2>General text</h2>\n<p>Perplexity of ordinary prose that no training row holds, by language: of the model "
+        f"as it came, and after each {WORDS[timeline['kind']]}. Where it rises, the model unlearns the language.</p>\n"
+        + _table([WORDS[timeline["kind"]], *head], rows)
     )
 
 

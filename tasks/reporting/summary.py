@@ -58,6 +58,10 @@ def print_summary(console: Console, timeline: Path) -> None:
     if told["naive"]:
         console.print(_measures("naive", told["naive"]), style="dim", highlight=False)
     last = told["slices"][-1]
+    if told["pretrained"] and told["general_perplexity"]:
+        before, after = (told["general_perplexity"][last][which] for which in ("base", "model"))
+        drift = ", ".join(f"{each} {number(before[each])} to {number(after[each])}" for each in sorted(before))
+        console.print(f"{'general:':<9}perplexity of ordinary text, from the base's: {drift}", highlight=False)
     if told["few_shot"]:
         shots, valid = told["few_shot"]["shots"], told["few_shot"]["valid"][last]
         console.print(

@@ -37,8 +37,13 @@ def perplexity(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: list[Row], batch_tokens: int
 ) -> float | None:
     """exp of the mean negative log-likelihood per predicted token; None without rows."""
+    return perplexity_of(model, encode(rows, tokenizer, limit_of(model)), batch_tokens)
+
+
+def perplexity_of(model: PreTrainedModel, sequences: list[Sequence], batch_tokens: int) -> float | None:
+    """The same of sequences that are encoded already."""
     total, count = 0.0, 0
-    for _, _, losses in _scored(model, encode(rows, tokenizer, limit_of(model)), batch_tokens):
+    for _, _, losses in _scored(model, sequences, batch_tokens):
         total += losses.double().sum().item()
         count += len(losses)
     return math.exp(min(total / count, LARGEST)) if count else None

@@ -4,11 +4,12 @@ import math
 from typing import Any
 
 from tasks.params import Floor
+from tasks.scoring.drift import drift, drift_text, within
 from tasks.scoring.gate import nothing_own
 
 
 def below(floor: Floor, scores: dict[str, Any]) -> str | None:
-    """One sentence that names every measure below its floor; None if all hold.
+    """One sentence that names every measure below its floor, and general text above its limit; None if all hold.
 
     A measure holds only if it is a number and at least the floor. Two measures can't be taken of some slices: new
     facts of a slice that only updates older ones (then all of the slice's own test rows are taken, as the gate
@@ -38,6 +39,12 @@ def below(floor: Floor, scores: dict[str, Any]) -> str | None:
         if least is not None and not (value is not None and math.isfinite(value) and value >= least):
             told = "unknown" if value is None else f"{value:.3f}"
             broken.append(f"{measure} is {told}, below its floor of {least:.3f}")
+    if floor.general is not None:
+        found = scores.get("general_perplexity") or {}
+        ratios = drift(found.get("model"), found.get("base"))
+        if not within(ratios, floor.general):
+            told = f"is {drift_text(ratios)}, where at most {floor.general:.3f} is allowed"
+            broken.append(f"general text's perplexity over the base's {told}")
     if not broken:
         return None
     return (

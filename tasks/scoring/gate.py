@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.params import Gate
+from tasks.scoring.drift import drift, drift_text, within
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,11 @@ def decide(settings: Gate, candidate: dict[str, Any], champion: dict[str, Any] |
        few that were updated since, so like is compared with like; the champion's own retained facts would be other,
        older ones. Where no older fact is still true there is nothing to keep, and where the champion's slices had
        nothing to ask there is nothing to compare with: the rule does not apply.
+    4. It still reads general text: if the base was pretrained elsewhere, in each language the perplexity is at most
+       (1 + general_margin) times the base's. To compare with the champion's would let it slide, slice after slice.
 
     Args:
-        settings: floor and margin.
+        settings: floor and margins.
         candidate: scores.json of the candidate.
         champion: scores.json of the champion; None before the first, and then rule 3 does not apply.
     """
@@ -51,6 +54,11 @@ def decide(settings: Gate, candidate: dict[str, Any], champion: dict[str, Any] |
         least = None if before is None else before - settings.retained_margin
         told = f"retained {_told(kept)}, at least {_told(least)} asked (champion {champion['slice']}: {_told(before)})"
         checks.append((_at_least(kept, least), told))
+    if candidate.get("pretrained"):
+        found, most = candidate.get("general_perplexity") or {}, 1 + settings.general_margin
+        ratios = drift(found.get("model"), found.get("base"))
+        told = f"general text's perplexity over the base's: {drift_text(ratios)}, at most {most:.3f} asked"
+        checks.append((within(ratios, most), told))
     return Verdict(
         all(held for held, _ in checks), tuple(f"{'ok' if held else 'FAILED'}: {told}" for held, told in checks)
     )

@@ -30,6 +30,8 @@ def series_of(scores: list[Scores], kind: Kind = "time") -> Series:
             **{f"retriever.{name}": (each.get("retriever") or {}).get(name) for name in RETRIEVER},
             **{f"labels.{name}": value for name, value in each.get("labels", {}).items()},
             **{f"few_shot.{name}": value for name, value in each.get("few_shot", {}).get("valid", {}).items()},
+            "chat_accuracy": each.get("chat_accuracy"),
+            **{f"general_perplexity.{name}": value for name, value in _general(each).items()},
             "average_accuracy": average_accuracy(known),
             "forgetting": forgetting(known),
         }
@@ -37,6 +39,10 @@ def series_of(scores: list[Scores], kind: Kind = "time") -> Series:
             if value is not None:
                 points.setdefault(name, []).append((step, value))
     return points
+
+
+def _general(scores: Scores) -> dict[str, float | None]:
+    return (scores.get("general_perplexity") or {}).get("model", {})
 
 
 def steps_of(names: list[str]) -> list[int]:

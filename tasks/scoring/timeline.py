@@ -98,6 +98,9 @@ def gather_timeline(
         "stage2": {each["slice"]: _gains(each) for each in scores},
         "naive": _reference(scores[:1], naive),
         "few_shot": _few_shot(scores, slices),
+        "chat_accuracy": {each["slice"]: each.get("chat_accuracy") for each in scores},
+        "pretrained": any(each.get("pretrained") for each in scores),
+        "general_perplexity": _general(scores),
         "labels": {each["slice"]: each["labels"] for each in scores if "labels" in each} or None,
         "retrieval_use": {each["slice"]: each["retrieval_use"] for each in scores if "retrieval_use" in each} or None,
         "retriever": {each["slice"]: each["retriever"] for each in scores},
@@ -143,6 +146,11 @@ def _few_shot(scores: list[Scores], slices: list[str]) -> dict[str, Any] | None:
     matrices = {kind: [[each[kind].get(name) for name in slices] for each in asked] for kind in CLEAN}
     valid = {each["slice"]: each["few_shot"]["valid"] for each in scores}
     return {"shots": asked[-1]["shots"], **matrices, "valid": valid}
+
+
+def _general(scores: list[Scores]) -> dict[str, Any] | None:
+    """Perplexity of general text by slice, the model's and the base's, in each language."""
+    return {each["slice"]: each["general_perplexity"] for each in scores if "general_perplexity" in each} or None
 
 
 def _reference(first: list[Scores], naive: list[Scores]) -> dict[str, Any] | None:

@@ -33,6 +33,7 @@ topics:
   values: [Tom, Luna]
   messages: ["What is my cat called?", "Who sleeps on my sofa?", "Who wants to be fed?", "Whose collar is it?"]
 """
+GENERAL = "The river bends twice before it comes to the town.\n\nBees do not like wind.\n"
 
 
 def write_slice(folder: Path, name: str) -> Path:
@@ -57,6 +58,8 @@ def make_project(root: Path, steps: int = 30) -> Path:
     shutil.copytree(ROOT / "data/sources", root / "data/sources")
     (root / "data/raw/topics").mkdir()
     (root / "data/raw/topics/some.yaml").write_text(TOPICS)
+    (root / "data/raw/general").mkdir()
+    (root / "data/raw/general/en.txt").write_text(GENERAL)
     for name in ("2020", "2021"):
         write_slice(root / "data/raw" / name, name)
     set_params(

@@ -112,7 +112,8 @@ def test_the_step_leaves_the_encoder_the_topics_lines_and_how_they_are_varied(ba
     variants = artifact.read_json(base / "variants.json")
     assert variants == {"words": [["film", "movie"]], "frames": ["{message}", "Hey, {message}"]}
     assert {path.name for path in base.iterdir()} == {
-        "frequencies.safetensors", "held_out.jsonl", "manifest.json", "model", "train.jsonl", "variants.json",
+        "base.json", "frequencies.safetensors", "held_out.jsonl", "manifest.json", "model", "train.jsonl",
+        "variants.json",
     }  # fmt: skip
 
 

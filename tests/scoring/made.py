@@ -31,6 +31,8 @@ def made_scores(place: int, slices: tuple[str, ...] = SLICES, keep: float = KEPT
         "rows": {each: 340 if age == 0 else 90 for age, each in enumerate(seen)},
         "valid": valid,
         "everyday": {"lower_case": 0.9, "typo": 0.8},
+        "chat_accuracy": 0.6,
+        "pretrained": False,
         "categories": {
             "new": own,
             "updated": own - 0.02 if place else None,

@@ -57,3 +57,22 @@ def test_what_a_slice_did_not_bring_is_not_measured():
     assert below(ALL, scores(own=0.0, new=0.0) | {"train_rows": 0}) is None
     nothing = {"rows": {"2022": 0, "2021": 0}, "categories": {"new": None, "retained": None}}
     assert below(ALL, none | nothing | {"valid": {"accuracy": None, "paraphrase_accuracy": None}}) is None
+
+
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [
+        (30.0, None),
+        (30.2, "is en 1.510, where at most 1.500 is allowed"),
+        (math.nan, "is unknown"),
+        (None, "is unknown"),
+    ],
+)
+def test_general_text_that_became_too_perplexing_stops(after, told):
+    measured = scores() | {"general_perplexity": {"model": {"en": after}, "base": {"en": 20.0}}}
+    found = below(Floor(general=1.5), measured)
+    assert found is None if told is None else told in found
+
+
+def test_a_limit_on_general_text_that_was_not_measured_stops():
+    assert "general text's perplexity over the base's is unknown" in below(Floor(general=1.5), scores())

@@ -96,3 +96,36 @@ def test_a_slice_without_anything_of_its_own_is_judged_by_what_it_kept(brought, 
 def test_a_champion_that_nothing_could_be_asked_of_bars_no_one():
     nothing = scores("2020", overall=None) | {"rows": {"2020": 0}}
     assert decide(GATE, scores(), nothing).accepted
+
+
+def pretrained(after, before, **rest):
+    found = {"pretrained": True, "general_perplexity": {"model": after, "base": before}}
+    return scores("2020", retained=None) | found | rest
+
+
+@pytest.mark.parametrize(
+    ("after", "before", "accepted"),
+    [
+        ({"en": 25.0, "ko": 8.0}, {"en": 20.0, "ko": 10.0}, True),  # exactly the margin
+        ({"en": 25.001, "ko": 8.0}, {"en": 20.0, "ko": 10.0}, False),
+        ({"en": 20.0, "ko": 12.6}, {"en": 20.0, "ko": 10.0}, False),
+        ({"en": math.nan}, {"en": 20.0}, False),
+        ({"en": None}, {"en": 20.0}, False),
+        ({"en": 20.0}, {"en": math.inf}, False),
+        ({"en": 20.0}, None, False),
+        (None, None, False),
+    ],
+)
+def test_a_pretrained_model_that_unlearnt_its_language_never_becomes_champion(after, before, accepted):
+    assert decide(GATE, pretrained(after, before), None).accepted is accepted
+
+
+def test_a_pretrained_model_whose_language_was_not_measured_is_not_accepted():
+    (reason,) = [
+        each for each in decide(GATE, scores("2020") | {"pretrained": True}, None).reasons if each.startswith("FAILED")
+    ]
+    assert reason == "FAILED: general text's perplexity over the base's: unknown, at most 1.250 asked"
+
+
+def test_general_text_means_nothing_to_a_model_that_was_built_here():
+    assert decide(GATE, pretrained({"en": 900.0}, {"en": 20.0}, pretrained=False), None).accepted
