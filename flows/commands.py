@@ -84,7 +84,9 @@ def add(
 
 @app.command()
 def chat(
-    model: Annotated[str | None, typer.Option(parser=typed, metavar="SLICE", help="Another slice's model than the champion.")] = None,
+    model: Annotated[
+        str | None, typer.Option(parser=typed, metavar="SLICE", help="Another slice's model than the champion.")
+    ] = None,
     user: Annotated[str, typer.Option(parser=typed, metavar="NAME", help="Whose memories are used.")] = "me",
     web: Annotated[bool, typer.Option("--web", help="On a page in the browser, for this machine alone.")] = False,
     port: Annotated[int, typer.Option(min=LOWEST_PORT, max=HIGHEST_PORT, help="Of that page.")] = 8765,
@@ -105,9 +107,7 @@ def chat(
 @app.command()
 def learn(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Text or Markdown: notes.md, manual.txt, ...")],
-    user: Annotated[
-        str, typer.Option(parser=typed, metavar="NAME", help="Whose chat looks things up in them.")
-    ] = "me",
+    user: Annotated[str, typer.Option(parser=typed, metavar="NAME", help="Whose chat looks things up in them.")] = "me",
     verbose: Verbose = False,
 ) -> None:
     """Read documents for the chat to look things up in; one that has changed is replaced."""

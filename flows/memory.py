@@ -26,7 +26,9 @@ Key = Annotated[str, typer.Argument(parser=typed, metavar="KEY", help="As `list`
 @memory.command("list")
 def list_memories(
     user: User = "me",
-    history: Annotated[str | None, typer.Option(parser=typed, metavar="KEY", help="Every value that this key ever had.")] = None,
+    history: Annotated[
+        str | None, typer.Option(parser=typed, metavar="KEY", help="Every value that this key ever had.")
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Show what is remembered, since when and until when, and the documents that were read."""
@@ -44,9 +46,13 @@ def list_memories(
 
 @memory.command()
 def forget(
-    key: Annotated[str | None, typer.Argument(parser=typed, metavar="[KEY]", help="As `list` shows it; its history goes, too.")] = None,
+    key: Annotated[
+        str | None, typer.Argument(parser=typed, metavar="[KEY]", help="As `list` shows it; its history goes, too.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All memories and documents.")] = False,
-    document: Annotated[str | None, typer.Option(parser=typed, metavar="SOURCE", help="What was read from this document.")] = None,
+    document: Annotated[
+        str | None, typer.Option(parser=typed, metavar="SOURCE", help="What was read from this document.")
+    ] = None,
     user: User = "me",
     verbose: Verbose = False,
 ) -> None:
