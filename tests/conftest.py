@@ -30,6 +30,10 @@ for name in ("PREFECT_API_URL", "PREFECT_PROFILE"):
 
 
 def pytest_configure(config):
+    from hypothesis import settings
+
+    settings.register_profile("shared", deadline=None)  # a busy machine is no defect
+    settings.load_profile("shared")
     config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning:dvc.*")
 
 

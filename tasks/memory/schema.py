@@ -186,11 +186,11 @@ def _fold_keys(connection: sqlite3.Connection) -> None:
     rows = connection.execute(f"SELECT id, sum, {', '.join(columns)} FROM memories").fetchall()
     connection.text_factory = str
     for number, total, *content in rows:
-        texts = [each.decode(errors="replace") if isinstance(each, bytes) else each for each in content]
-        row = Row(id=number, folded="", **dict(zip(columns, texts, strict=True)))  # type: ignore[arg-type]
-        form = folded(row.key)
+        texts: list[Any] = [each.decode(errors="replace") if isinstance(each, bytes) else each for each in content]
+        user, key, *rest = texts
+        form = folded(key)
         if content_sum(texts) == total.decode(errors="replace"):
-            change(connection, row, folded=form)
+            change(connection, Row(number, user, key, form, *rest), folded=form)
         else:
             connection.execute("UPDATE memories SET folded = ? WHERE id = ?", (form, number))
 
