@@ -21,8 +21,7 @@ def counted() -> Iterator[Operations]:
     """Count the matrix products of every linear layer (nn.Linear, and GPT-2's Conv1D) that is called meanwhile.
 
     A product of [n, i] by [i, o] is 2nio operations. Going back costs as much again for the input's gradient and
-    for the weight's, where they can be needed (Kaplan et al. 2020, section 2.1: about 6 per parameter and token). So
-    a pass that asks for the gradient of the embeddings alone, as FGM's and PGD's do, is charged for the weights, too.
+    for the weight's, where they can be needed (Kaplan et al. 2020, section 2.1: about 6 per parameter and token).
     Attention's own products are left out: below one in twenty at these lengths. torch's FlopCounterMode gives the
     same number for these layers, but takes two thirds more processor time, and seconds are compared, too.
     """

@@ -8,6 +8,9 @@ from tasks.lm.batches import collate, encode
 from tasks.lm.causal import answer_logits
 from tasks.lm.cost import measured
 from tasks.lm.flops import counted
+from tasks.lm.methods.adversarial import FGM, PGD
+from tasks.method_params import FGM as Settings
+from tasks.method_params import PGD as PGDSettings
 
 
 def test_a_training_step_is_six_operations_per_weight_and_token_and_scoring_two():
@@ -43,6 +46,20 @@ def test_torch_counts_the_same_for_a_training_step(tiny, rows):
     batch = collate(encode(rows, tokenizer, 64), model.device)
     with counted() as ours, FlopCounterMode(display=False) as torchs:
         answer_logits(model, batch).sum().backward()
+    assert ours.count == torchs.get_total_flops()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [FGM(Settings(name="fgm"), seed=0), PGD(PGDSettings(name="pgd", steps=2), seed=0)],
+    ids=["fgm", "pgd"],
+)
+def test_a_gradient_of_the_embeddings_alone_is_not_charged_for_the_weights(tiny, rows, method):
+    model, tokenizer = tiny
+    batch = collate(encode(rows, tokenizer, 64), model.device)
+    with counted() as ours, FlopCounterMode(display=False) as torchs:
+        method.penalty(model, batch, None).backward()
+    assert all(value.requires_grad for value in model.parameters())
     assert ours.count == torchs.get_total_flops()
 
 

@@ -93,7 +93,14 @@ def steepest(model: PreTrainedModel, batch: Batch, shift: Tensor) -> Tensor:
     Under causal attention it is zero at tokens after a row's last place that predicts, so none of them is shifted.
     """
     shift = shift.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(shifted_loss(model, batch, shift), shift)
+    trained = [value for value in model.parameters() if value.requires_grad]
+    for value in trained:  # else the graph holds what their gradients would need, and they are charged for
+        value.requires_grad_(False)
+    try:
+        (gradient,) = torch.autograd.grad(shifted_loss(model, batch, shift), shift)
+    finally:
+        for value in trained:
+            value.requires_grad_(True)
     return unit(gradient)
 
 
