@@ -41,11 +41,16 @@ def run(folder: Path, plot: Path | None = None) -> None:
         told = [_slice(number) for number in range(1, SLICES + 1)]
     finally:
         os.chdir(here)
-    for key, name in (("seconds", "seconds"), ("peak_memory_mb", "peak memory, MiB"), ("stored_bytes", "stored bytes")):
+    for key, name in (
+        ("seconds", "seconds"),
+        ("peak_memory_mb", "peak memory, MiB"),
+        ("model_bytes", "bytes of the model"),
+        ("kept_bytes", "bytes kept for the next slice, old rows included"),
+    ):
         early, late = (statistics.median(told[number - 1][key] for number in group) for group in (EARLY, LATE))
-        print(f"{name:18s} slice 5: {early:12,.1f}   slice 40: {late:12,.1f}   ratio {late / early:.3f}")
+        print(f"{name:50s} slice 5: {early:12,.1f}   slice 40: {late:12,.1f}   ratio {late / early:.3f}")
     early, late = (statistics.median(told[number - 1]["accuracy"] for number in group) for group in (EARLY, LATE))
-    print(f"{'all valid facts':18s} slice 5: {100 * early:11.1f}%   slice 40: {100 * late:11.1f}%   "
+    print(f"{"all valid facts":50s} slice 5: {100 * early:11.1f}%   slice 40: {100 * late:11.1f}%   "
           f"difference {100 * (late - early):+.1f} points")  # fmt: skip
     if plot:
         draw(told, plot)
@@ -70,7 +75,9 @@ def _slice(number: int) -> dict[str, Any]:
     done = Path("reports/cost") / name / MEASURED
     if done.exists():
         return json.loads(done.read_text())
+    from tasks.comparison import stored_bytes
     from tasks.lm.cost import measured
+    from tasks.params import load_params
     from tasks.steps import run_step
 
     before = f"s{number - 1:02}" if number > 1 else "base"
@@ -87,14 +94,12 @@ def _slice(number: int) -> dict[str, Any]:
     )
     cost = measured(lambda: [run_step(step.split(), live=False) for step in steps])
     scores = artifact.read_json(Path("reports/evaluation") / name / "scores.json")
-    kept = Path("models") / name / "lm" / "method"
+    model = Path("models") / name / "lm"
     told = cost | {
         "accuracy": scores["valid"]["accuracy"],
         "new": scores["categories"]["new"],
-        "stored_bytes": sum(
-            path.stat().st_size for path in (Path("models") / name / "lm").rglob("*") if path.is_file()
-        ),
-        "method_bytes": sum(path.stat().st_size for path in kept.rglob("*") if path.is_file()),
+        "model_bytes": sum(path.stat().st_size for path in model.rglob("*") if path.is_file()),
+        "kept_bytes": stored_bytes(load_params().keep, Path("data/examples") / name, model.parent),
     }
     artifact.write_file(done, json.dumps(told).encode())
     print(f"{name}  {told['seconds']:6.1f} s   {100 * told['accuracy']:5.1f} % of all valid facts", flush=True)

@@ -178,7 +178,12 @@ def _bring_slice(
         )
     else:  # one model for all methods: its scores are there
         scored = measured(lambda: shutil.copytree(first / "scores", here / "scores"))
-    costs = {"stage1": trained, "stage2": refitted, "evaluate": scored, "stored_bytes": _stored(keep, examples, here)}
+    costs = {
+        "stage1": trained,
+        "stage2": refitted,
+        "evaluate": scored,
+        "stored_bytes": stored_bytes(keep, examples, here),
+    }
     artifact.write_file(here / COST, json.dumps(costs).encode())
     shutil.rmtree(here / "stage1")
     shutil.rmtree(scratch, ignore_errors=True)
@@ -209,7 +214,7 @@ def _code(methods: tuple[str, ...]) -> list[str]:
     return [closure.code_sum(*STEPS, without=UNUSED), *own]
 
 
-def _stored(keep: Keep, examples: Path, here: Path) -> int:
+def stored_bytes(keep: Keep, examples: Path, here: Path) -> int:
     """Bytes that the next slice needs beside the model: the methods' files, and the old rows that are kept."""
     files = [path for path in (here / "lm" / "method").rglob("*") if path.is_file() and path != here / "lm" / BASE]
     own = sum(path.stat().st_size for path in files)
