@@ -50,7 +50,7 @@ def run(folder: Path, plot: Path | None = None) -> None:
         early, late = (statistics.median(told[number - 1][key] for number in group) for group in (EARLY, LATE))
         print(f"{name:50s} slice 5: {early:12,.1f}   slice 40: {late:12,.1f}   ratio {late / early:.3f}")
     early, late = (statistics.median(told[number - 1]["accuracy"] for number in group) for group in (EARLY, LATE))
-    print(f"{"all valid facts":50s} slice 5: {100 * early:11.1f}%   slice 40: {100 * late:11.1f}%   "
+    print(f"{'all valid facts':50s} slice 5: {100 * early:11.1f}%   slice 40: {100 * late:11.1f}%   "
           f"difference {100 * (late - early):+.1f} points")  # fmt: skip
     if plot:
         draw(told, plot)
