@@ -71,7 +71,8 @@ def _rates(
     log: Log,
 ) -> dict[str, Any]:
     """The rates at which the model is trained, and the trials that chose them."""
-    rate, trials = min(pretrained.learning_rates), []
+    rate = min(pretrained.learning_rates)
+    trials: list[dict[str, Any]] = []
     if general and rows and len(pretrained.learning_rates) > 1:
         texts, size = read_general(general), settings.batch_tokens
         rate, trials = try_rates(settings.model, pretrained, rows, texts, size, seed, scratch / "trial", log)
