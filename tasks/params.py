@@ -77,7 +77,7 @@ class Pretrain(Section):
 class Pretrained(Section):
     """Rates for what was pretrained elsewhere, instead of those for what is built here."""
 
-    learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (1e-4, 5e-5, 2e-5, 1e-5, 5e-6)
+    learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (5e-5, 2e-5, 1e-5, 5e-6)
     trial_steps: Positive = 16
     general_margin: Share = 0.05
     stage2_learning_rate: Rate = 2e-5
