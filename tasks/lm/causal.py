@@ -20,16 +20,12 @@ from transformers.utils import logging as transformers_logging
 from tasks import artifact
 from tasks.errors import BadInput, reason_of
 from tasks.lm.acceptance import plain_decoding, refuse_unfit
-from tasks.lm.adapters import load_adapter, own_weights, plain, prompt_length, save_adapter
-from tasks.lm.logits import answer_logits, head_of, hidden_states
+from tasks.lm.adapters import load_adapter, own_weights, plain, save_adapter
+from tasks.lm.logits import head_of
+from tasks.lm.soft_prompts import prompt_length
 from tasks.lm.template import ANSWER_MARKER, ANSWER_START
 from tasks.params import Pretrain
 from tasks.sources import folder_of
-
-__all__ = [
-    "answer_logits", "build", "build_tokenizer", "device", "head_of", "hidden_states", "limit_of", "load", "save",
-    "shorten", "untie",
-]  # fmt: skip
 
 transformers_logging.disable_progress_bar()  # ours is shown by whoever starts the step
 

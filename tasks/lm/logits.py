@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tasks.errors import BadInput
-from tasks.lm.adapters import plain, prompted_states
+from tasks.lm.adapters import plain
 from tasks.lm.batches import Batch
+from tasks.lm.soft_prompts import prompted_states
 
 MOST_LOGITS = 2**26  # of a chunk of places: 256 MiB in float32, and about as much again for their softmax
 

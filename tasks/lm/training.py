@@ -17,9 +17,8 @@ from transformers import PreTrainedModel
 
 from tasks.errors import BadInput, PerennialError
 from tasks.lm.batches import Batch, Mixture
-from tasks.lm.causal import answer_logits
 from tasks.lm.checkpoint import Pace, restore, save_checkpoint
-from tasks.lm.logits import token_losses
+from tasks.lm.logits import answer_logits, token_losses
 from tasks.lm.methods.method import Method
 from tasks.steps import Log
 

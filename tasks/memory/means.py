@@ -29,8 +29,9 @@ def load_means(
             which a gate uses no document (see tasks/scoring/retrieval_use.py).
     """
     from tasks.lm.causal import load
-    from tasks.lm.generate import Said, fitting, is_sound, markers_of, sound_answer
+    from tasks.lm.generate import Said, fitting
     from tasks.lm.rag import MARGINAL, answer_from, confidence
+    from tasks.lm.sound import is_sound, markers_of, sound_answer
     from tasks.memory.near import Near
     from tasks.retrieval.documents import sentences
     from tasks.retrieval.search import load_finder

@@ -4,8 +4,9 @@ import torch
 from tasks import method_params
 from tasks.lm.adapters import adapter_of, attach, description_of, plain
 from tasks.lm.batches import collate, encode
-from tasks.lm.causal import answer_logits, head_of, hidden_states, limit_of, load, save, untie
+from tasks.lm.causal import limit_of, load, save, untie
 from tasks.lm.head import features, refit_head
+from tasks.lm.logits import answer_logits, head_of, hidden_states
 from tasks.lm.methods.bottleneck import Bottleneck
 from tasks.lm.methods.k_adapter import KAdapter
 from tasks.lm.methods.lora import LoRA

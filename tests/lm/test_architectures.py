@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from tasks.lm.batches import Mixture, Part, collate, encode
-from tasks.lm.causal import answer_logits, limit_of, load, save, untie
+from tasks.lm.causal import limit_of, load, save, untie
 from tasks.lm.head import features, refit_head
-from tasks.lm.logits import logits_of
+from tasks.lm.logits import answer_logits, logits_of
 from tasks.lm.training import Schedule, train
 from tasks.params import Stage2
 from tests.lm.architectures import CONFIGS, folder_of

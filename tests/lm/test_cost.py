@@ -5,9 +5,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers.pytorch_utils import Conv1D
 
 from tasks.lm.batches import collate, encode
-from tasks.lm.causal import answer_logits
 from tasks.lm.cost import measured
 from tasks.lm.flops import counted
+from tasks.lm.logits import answer_logits
 from tasks.lm.methods.adversarial import FGM, PGD
 from tasks.method_params import FGM as Settings
 from tasks.method_params import PGD as PGDSettings

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tasks.dataset import dataset
-from tasks.lm.causal import head_of, load
+from tasks.lm.causal import load
+from tasks.lm.logits import head_of
 from tasks.lm.methods import METHODS
 from tasks.origin import origin
 from tasks.params import Dataset, Keep, Stage1, Stage2, load_params

@@ -7,22 +7,11 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from tasks.lm import generate
+from tasks.lm import generate, sound
 from tasks.lm.batches import Mixture, Part, encode
 from tasks.lm.causal import END, build
-from tasks.lm.generate import (
-    TEMPERATURE,
-    EndMarker,
-    Said,
-    Sampled,
-    answer,
-    answers,
-    fitting,
-    loop_of,
-    markers_of,
-    readable,
-    sound_answer,
-)
+from tasks.lm.generate import EndMarker, Said, answer, answers, fitting
+from tasks.lm.sound import TEMPERATURE, Sampled, loop_of, markers_of, readable, sound_answer
 from tasks.lm.template import ANSWER_MARKER, prompt_text, target_text
 from tasks.lm.training import Schedule, train
 from tasks.scoring.answers import exact_matches
@@ -172,7 +161,7 @@ def told(taught, monkeypatch):
             return [Said(text.removesuffix(CUT), ended=not text.endswith(CUT))]
 
         seeds.clear()
-        monkeypatch.setattr(generate, "continued", continued)
+        monkeypatch.setattr(sound, "continued", continued)
         return sound_answer(*taught, "Hi", attempts=attempts), seeds
 
     return by
@@ -203,7 +192,7 @@ def test_after_the_last_attempt_the_first_readable_part_is_the_answer(told):
 
 def test_what_is_drawn_again_is_the_same_each_time_and_leaves_torchs_own_draws_alone(tiny, monkeypatch):
     greedy = answer(*tiny, "Hi")
-    monkeypatch.setattr(generate, "is_sound", lambda said, markers: said.text != greedy)
+    monkeypatch.setattr(sound, "is_sound", lambda said, markers: said.text != greedy)
     state = torch.random.get_rng_state()
     said = sound_answer(*tiny, "Hi")
     assert said != greedy and sound_answer(*tiny, "Hi") == said

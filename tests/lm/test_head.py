@@ -5,8 +5,9 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from tasks.lm.batches import collate, encode
-from tasks.lm.causal import head_of, hidden_states, untie
+from tasks.lm.causal import untie
 from tasks.lm.head import features, refit_head, rows_for_the_head
+from tasks.lm.logits import head_of, hidden_states
 from tasks.params import Stage2
 
 SETTINGS = Stage2(epochs=3, batch_positions=16, learning_rate=1e-2)

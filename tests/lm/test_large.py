@@ -6,9 +6,9 @@ import torch
 from tasks.dataset import dataset
 from tasks.lm import logits
 from tasks.lm.batches import batches_of, collate, encode
-from tasks.lm.causal import MOST, answer_logits, build, limit_of, load, shorten
+from tasks.lm.causal import MOST, build, limit_of, load, shorten
 from tasks.lm.checkpoint import WORTH, Pace
-from tasks.lm.logits import logits_in_chunks, token_losses
+from tasks.lm.logits import answer_logits, logits_in_chunks, token_losses
 from tasks.lm.methods.generative import Writer
 from tasks.lm.training import train
 from tasks.method_params import Generative

@@ -6,8 +6,9 @@ from torch import nn
 
 from tasks.errors import BadInput
 from tasks.lm.batches import Mixture, Part, collate, encode
-from tasks.lm.causal import answer_logits, build, save
+from tasks.lm.causal import build, save
 from tasks.lm.checkpoint import save_checkpoint
+from tasks.lm.logits import answer_logits
 from tasks.lm.methods.method import Method
 from tasks.lm.training import Diverged, EarlyStop, Schedule, train
 from tests.lm.conftest import SETTINGS

@@ -13,7 +13,7 @@ from torch.func import functional_call
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.lm.batches import Batch, Mixture, rows_of
-from tasks.lm.causal import answer_logits
+from tasks.lm.logits import answer_logits
 from tasks.lm.methods.ema import move, put_back
 from tasks.lm.methods.method import Method
 from tasks.lm.methods.weights import Weights, copied

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.lm.batches import Batch, Mixture, batches_of, encode
-from tasks.lm.causal import answer_logits, limit_of
+from tasks.lm.causal import limit_of
+from tasks.lm.logits import answer_logits
 from tasks.lm.methods.method import Method, Row, Shares
 from tasks.lm.methods.replay import with_older
 from tasks.lm.pool import pooled

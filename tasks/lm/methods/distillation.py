@@ -13,7 +13,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.lm.batches import Batch, rows_of
-from tasks.lm.causal import answer_logits
+from tasks.lm.logits import answer_logits
 from tasks.lm.methods.method import Method
 from tasks.method_params import Distillation as DistillationSettings
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.lm.batches import Batch, Mixture, Sequence, collate
-from tasks.lm.causal import answer_logits, head_of
+from tasks.lm.logits import answer_logits, head_of
 from tasks.lm.methods.method import Method
 from tasks.lm.methods.weights import Weights, copied, name_of, of_each
 from tasks.method_params import EWC as EWCSettings

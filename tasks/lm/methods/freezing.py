@@ -13,7 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.errors import BadInput
 from tasks.lm.blocks import blocks_of
-from tasks.lm.causal import head_of, untie
+from tasks.lm.causal import untie
+from tasks.lm.logits import head_of
 from tasks.lm.methods.method import Method
 from tasks.method_params import FrozenBackbone as FrozenBackboneSettings
 from tasks.method_params import FrozenBottom as FrozenBottomSettings

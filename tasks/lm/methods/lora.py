@@ -20,7 +20,8 @@ from transformers.pytorch_utils import Conv1D
 from tasks.errors import BadInput, reason_of
 from tasks.lm.adapters import plain
 from tasks.lm.batches import Mixture
-from tasks.lm.causal import head_of, untie
+from tasks.lm.causal import untie
+from tasks.lm.logits import head_of
 from tasks.lm.methods.method import Method
 from tasks.method_params import LoRA as LoRASettings
 

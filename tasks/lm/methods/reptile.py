@@ -17,7 +17,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.corpus.slices import slice_of
 from tasks.lm.batches import Batch, collate, encode
-from tasks.lm.causal import answer_logits, limit_of
+from tasks.lm.causal import limit_of
+from tasks.lm.logits import answer_logits
 from tasks.lm.methods.method import Method, Row, Shares
 from tasks.method_params import Reptile as ReptileSettings
 

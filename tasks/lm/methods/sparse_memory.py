@@ -21,7 +21,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.errors import BadInput
 from tasks.lm.batches import Mixture, Sequence, batches_of, encode
-from tasks.lm.causal import head_of, hidden_states, limit_of
+from tasks.lm.causal import limit_of
+from tasks.lm.logits import head_of, hidden_states
 from tasks.lm.methods.method import Method, Row, Shares
 from tasks.method_params import SparseMemory as SparseMemorySettings
 

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from tasks.lm.batches import Mixture, Part, collate, encode
-from tasks.lm.causal import answer_logits, build
+from tasks.lm.causal import build
+from tasks.lm.logits import answer_logits
 from tasks.lm.methods.adversarial import FGM, PGD, FreeLB, steepest
 from tasks.lm.training import Schedule, train
 from tasks.method_params import FGM as FGMSettings

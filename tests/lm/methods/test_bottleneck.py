@@ -7,8 +7,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from tasks.errors import BadInput
 from tasks.lm.adapters import adapter_of
-from tasks.lm.causal import head_of, hidden_states, load
+from tasks.lm.causal import load
 from tasks.lm.generate import answer
+from tasks.lm.logits import head_of, hidden_states
 from tasks.lm.methods.bottleneck import Bottleneck
 from tasks.lm.methods.lora import LoRA
 from tasks.method_params import Bottleneck as BottleneckSettings

@@ -6,7 +6,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from tasks.lm.batches import Mixture, Part, collate, encode
-from tasks.lm.causal import answer_logits, build
+from tasks.lm.causal import build
+from tasks.lm.logits import answer_logits
 from tasks.lm.methods.cls_er import ClsEr, logits_by
 from tasks.lm.training import Schedule, train
 from tasks.method_params import ClsEr as ClsErSettings

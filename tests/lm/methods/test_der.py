@@ -6,7 +6,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tasks.lm.batches import Mixture, Part, collate, encode
-from tasks.lm.causal import answer_logits, build
+from tasks.lm.causal import build
+from tasks.lm.logits import answer_logits
 from tasks.lm.methods.der import DER
 from tasks.lm.methods.method import Share
 from tasks.lm.mixing import encoded

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from tasks.lm.batches import Mixture, Part, collate, encode, rows_of
-from tasks.lm.causal import answer_logits, build
+from tasks.lm.causal import build
+from tasks.lm.logits import answer_logits
 from tasks.lm.methods.distillation import Distillation, softened_kl
 from tasks.lm.methods.seen import Seen
 from tasks.lm.training import Schedule, train

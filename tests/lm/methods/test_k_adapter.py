@@ -6,8 +6,9 @@ from torch import nn
 
 from tasks.errors import BadInput
 from tasks.lm.adapters import adapter_of
-from tasks.lm.causal import head_of, hidden_states, load
+from tasks.lm.causal import load
 from tasks.lm.generate import answer
+from tasks.lm.logits import head_of, hidden_states
 from tasks.lm.methods.k_adapter import KAdapter, layers_to_take
 from tasks.method_params import KAdapter as KAdapterSettings
 from tests.lm.methods.a_slice import IDS, changed, contents, logits, start, train_slice, weights

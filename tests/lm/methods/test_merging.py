@@ -6,7 +6,7 @@ import torch
 from pydantic import ValidationError
 
 from tasks.lm.batches import collate, encode
-from tasks.lm.causal import answer_logits
+from tasks.lm.logits import answer_logits
 from tasks.lm.methods.merging import MOST_ROWS, Merging, log_likelihood
 from tasks.lm.methods.method import Share
 from tasks.lm.methods.seen import Seen

@@ -7,8 +7,9 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from tasks.errors import BadInput
 from tasks.lm.adapters import adapter_of, description_of, plain
 from tasks.lm.batches import collate, encode
-from tasks.lm.causal import answer_logits, head_of, hidden_states, limit_of, load
+from tasks.lm.causal import limit_of, load
 from tasks.lm.generate import answer
+from tasks.lm.logits import answer_logits, head_of, hidden_states
 from tasks.lm.methods.prompts import PrefixTuning, PromptTuning
 from tasks.method_params import PrefixTuning as PrefixTuningSettings
 from tasks.method_params import PromptTuning as PromptTuningSettings
