@@ -89,8 +89,10 @@ class Timeline:
         """The steps that come before any slice."""
         (self.root / "relations.yaml").write_text("names: {}\nrelations: {}\n")
         origin(self.root / "relations.yaml", self.root / "examples/base")
-        topics = self.root / "topics"
+        topics, general = self.root / "topics", self.root / "general"
         topics.mkdir()
+        general.mkdir()
+        (general / "en.txt").write_text("A quiet day.\n\nIt rained in the evening, and nobody minded.\n")
         (topics / "some.yaml").write_text(TOPICS)
         sizes = Encoder(model="small", vocabulary=300, width=8, max_length=32, copies=1, epochs=1, batch_size=4,
                         learning_rate=1e-2, warmup=0.1)  # fmt: skip
@@ -126,7 +128,8 @@ class Timeline:
         """The scores of the slice's model; after the oldest, of the naive reference as well."""
         built, here, out = self.root / "examples" / name, self.root / name, self.root / "evaluation"
         previous, base = self.root / before / "lm", self.root / "base/lm"
-        evaluate(self.evaluate, built, here / "lm", out / name, here / "stage1", previous, base, here / "retriever")
+        beside = (here / "stage1", previous, base, here / "retriever", self.root / "general")
+        evaluate(self.evaluate, built, here / "lm", out / name, *beside)
         if before != "base":
             start = self.root / before / ("naive" if (self.root / before / "naive").exists() else "lm")
             naive(self.stage1, SEED, built, start, here / "naive", self.root / "scratch" / name, _quiet)

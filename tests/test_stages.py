@@ -114,7 +114,7 @@ def test_der_stores_no_row_and_no_logits_of_what_may_not_be_kept(root, tmp_path,
     two = trained(root, tmp_path, "two", one, kept, der, short)
     for folder in (one, two):
         files = {path.name for path in (folder / "method").iterdir()}
-        assert files == {"der.safetensors", "slices.json"} | (
+        assert files == {"der.safetensors", "slices.json", "base.json"} | (
             {"pool.jsonl", "pool.json"} if keep == "capped" else set()
         )
         if keep == "capped":
@@ -207,11 +207,15 @@ def test_any_causal_lm_by_folder_goes_through_the_same_door_and_a_tied_head_is_u
     pretrain(settings, 1, examples, tmp_path / "base", scratch, quiet)
     stage1(short, (), ALL, 1, examples, tmp_path / "base", tmp_path / "one", scratch, quiet)
     stage2(STAGE2, 1, examples, tmp_path / "one", tmp_path / "lm", quiet)
-    before, after = weights(tmp_path / "one"), weights(tmp_path / "lm")
+    assert weights(tmp_path / "lm").keys() == weights(tmp_path / "one").keys()  # nothing older: nothing is refitted
+    examples = root / "examples/two"
+    stage1(short, METHODS[:1], ALL, 1, examples, tmp_path / "lm", tmp_path / "two", tmp_path / "s2", quiet)
+    stage2(STAGE2, 1, examples, tmp_path / "two", tmp_path / "lm2", quiet)
+    before, after = weights(tmp_path / "two"), weights(tmp_path / "lm2")
     assert set(after) - set(before) == {"lm_head.weight"}
     assert all(torch.equal(before[name], after[name]) for name in before)
-    stage1(short, (), ALL, 1, examples, tmp_path / "lm", tmp_path / "two", tmp_path / "s2", quiet)
-    assert "lm_head.weight" in weights(tmp_path / "two")
+    stage1(short, (), ALL, 1, examples, tmp_path / "lm2", tmp_path / "three", tmp_path / "s3", quiet)
+    assert "lm_head.weight" in weights(tmp_path / "three")
 
 
 def trained(root, out, name, before, keep=ALL, methods=METHODS, settings=STAGE1):

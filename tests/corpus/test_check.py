@@ -181,7 +181,7 @@ def test_leaks_are_found_across_forms_files_and_slices(tmp_path):
     ("content", "expected"),
     [
         ('names: {"caf\u00e9": a, "cafe\u0301": b}', "in forms that count as one"),
-        ('names: {a: "\\ud83d"}', "contains half of a character"),
+        ('names: {a: "\\ud83d"}', "invalid Unicode character"),
         ('names: {a: "x (답변)"}', "contains '(답변)'"),
         ('names: {" ": a}', "a name is empty"),
     ],

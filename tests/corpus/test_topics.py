@@ -169,7 +169,7 @@ def test_synonyms_that_no_topic_knows_are_a_group_of_their_own():
         (WHOLE.replace("[b]", "[b, 39]"), r"a\.yaml: topics\.0\.values\.1: Input should be a valid string"),
         (WHOLE.replace("[a]", "[' ']"), r"a\.yaml: topics\.0\.keys\.0: "),
         (WHOLE.replace("[b]", "&b [b]").replace("[c]", "*b"), r"a\.yaml, line 2: aliases"),
-        (WHOLE + "topics: []\n", r"a\.yaml, line 1: the key topics is given twice"),
+        (WHOLE + "topics: []\n", r'a\.yaml, line 3: key "topics" is given twice'),
         (WHOLE + "frames: [Hello!]\n", r"a\.yaml: topics: the frame 'Hello!' has no \{message\}"),
         (
             WHOLE.replace("[a]", "['{day} a']").replace("[c]", "['c {day}']"),
@@ -180,7 +180,7 @@ def test_synonyms_that_no_topic_knows_are_a_group_of_their_own():
         (WHOLE + "days: {today: []}\n", r"a\.yaml: days\.today: Tuple"),
         ("topics: []\n", r"a\.yaml: topics: Tuple should have at least 1 item"),
         ("", r"a\.yaml: topics: Input should be"),
-        ("topics: [", r"a\.yaml, line 1"),
+        ("topics: [", r"a\.yaml, line 2"),
         ("\udcff", r"a\.yaml: byte 1 is no UTF-8"),
     ],
 )

@@ -127,9 +127,9 @@ def oldest_rows(tmp_path_factory):
 
 
 def test_a_tenth_of_the_rows_is_not_a_tenth_of_the_facts(oldest_rows):
-    """A fact stands in 11 to 14 rows of each language, so a pool that is balanced over them holds it all."""
+    """A fact stands in 13 to 17 rows of each language, so a pool that is balanced over them holds it all."""
     per_class = Counter(each["id"].rpartition("/")[0] for each in oldest_rows if each["fact"])
-    assert (min(per_class.values()), max(per_class.values())) == (11, 14)
+    assert (min(per_class.values()), max(per_class.values())) == (13, 17)
     facts = {each["fact"] for each in oldest_rows if each["fact"]}
 
     def held(share):
@@ -137,5 +137,5 @@ def test_a_tenth_of_the_rows_is_not_a_tenth_of_the_facts(oldest_rows):
         return len({each["fact"] for each in pool if each["fact"]}) / len(facts)
 
     assert held(0.1) == 1.0
-    assert held(0.05) == pytest.approx(0.67, abs=0.04)
-    assert held(0.02) == pytest.approx(0.31, abs=0.04)
+    assert held(0.05) == pytest.approx(0.80, abs=0.04)
+    assert held(0.02) == pytest.approx(0.36, abs=0.04)

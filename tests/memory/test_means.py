@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.lm import sound, rag
+from tasks.lm import rag, sound
 from tasks.lm.causal import limit_of, load
 from tasks.lm.generate import Said
 from tasks.lm.sound import markers_of

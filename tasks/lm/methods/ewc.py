@@ -67,13 +67,8 @@ class EWC(Method):
 
     def end(self, model: PreTrainedModel, data: Mixture, out: Path) -> PreTrainedModel:
         fresh = data.parts[0].sequences
-        out.mkdir(exist_ok=True)
-        if not fresh:  # the slice brought nothing to measure on: what is known of older ones stays
-            if self.fisher:
-                save_file({name: value.cpu() for name, value in self.fisher.items()}, out / FISHER)
-            return model
-        order = torch.randperm(len(fresh), generator=torch.Generator().manual_seed(self.seed)).tolist()
         if fresh:
+            order = torch.randperm(len(fresh), generator=torch.Generator().manual_seed(self.seed)).tolist()
             self.add(fisher_diagonal(model, [fresh[index] for index in order[: self.settings.samples]]))
         out.mkdir(exist_ok=True)
         if self.fisher:
