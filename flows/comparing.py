@@ -60,8 +60,8 @@ class Comparing:
             return STOPPED
         if reason:
             self.failed[name, seed] = reason
-            told = f"[red]{escape(f'{name}, seed {seed}: {reason}')}[/red]"
-            self.progress.console.print(told, highlight=False, soft_wrap=True)
+            sentence = f"[red]{escape(f'{name}, seed {seed}: {reason}')}[/red]"
+            self.progress.console.print(sentence, highlight=False, soft_wrap=True)
         else:
             self.done.add((name, seed))
         return reason
@@ -76,7 +76,7 @@ class Comparing:
             return STOPPED
         with self.progress.step(f"{name}@{seed}") as shown:
 
-            def told(line: str) -> None:
+            def on_line(line: str) -> None:
                 try:
                     said = json.loads(line)
                 except ValueError:  # a library's talk
@@ -88,7 +88,7 @@ class Comparing:
 
             words = [str(EXAMPLES), str(WORK), str(seed), *argv]
             try:
-                run_isolated(words, self.root, self.lock, MODULE, told, ONE_THREAD)
+                run_isolated(words, self.root, self.lock, MODULE, on_line, ONE_THREAD)
             except PerennialError as error:
                 shown.outcome = None if quiet or self._stopping.is_set() else "failed"
                 return str(error)

@@ -31,7 +31,7 @@ def run_isolated(
     root: Path,
     lock: int,
     module: str = CODE,
-    told: Callable[[str], None] | None = None,
+    on_line: Callable[[str], None] | None = None,
     environment: dict[str, str] | None = None,
 ) -> None:
     """Run a step, or another module, in a process of its own and wait for it.
@@ -41,7 +41,7 @@ def run_isolated(
         root: the project's folder.
         lock: the file descriptor of the run's lock.
         module: what `python -m` is to run.
-        told: is given each line that it prints.
+        on_line: is given each line that it prints.
         environment: variables that it gets besides this process's own.
 
     Raises:
@@ -52,7 +52,7 @@ def run_isolated(
             [sys.executable, "-m", "flows.isolation", str(os.getpid()), module, *argv],
             cwd=root,
             env=os.environ | (environment or {}),
-            stdout=subprocess.PIPE if told else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if on_line else subprocess.DEVNULL,
             stderr=complaints,
             text=True,
             pass_fds=(lock,),
@@ -60,8 +60,8 @@ def run_isolated(
         _alive.add(child)
         try:
             for line in child.stdout or ():
-                if told:
-                    told(line)
+                if on_line:
+                    on_line(line)
             child.wait()
         except BaseException:  # Ctrl-C: leave no second writer behind
             child.kill()

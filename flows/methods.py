@@ -64,9 +64,9 @@ def compare_methods(root: Path, console: Console, names: list[str], seeds: list[
             finished = _finished(root, params, wanted)
         warning = _report(root, params, finished, comparing.failed, console)
     left = len(wanted) - len(todo)
-    told = f"{left} of {len(wanted)} were finished, {len(comparing.done)} trained"
-    told += f", {len(comparing.failed)} failed" if comparing.failed else ""
-    console.print(f"{told} ({time.monotonic() - started:.1f} s).", highlight=False)
+    outcome = f"{left} of {len(wanted)} were finished, {len(comparing.done)} trained"
+    outcome += f", {len(comparing.failed)} failed" if comparing.failed else ""
+    console.print(f"{outcome} ({time.monotonic() - started:.1f} s).", highlight=False)
     console.print(f"More: {PAGE}, {TABLE}.", highlight=False)
     if warning:
         warn(console, warning)
@@ -136,16 +136,16 @@ def _report(
     root: Path, params: Params, finished: dict[Pair, list[Path]], failed: dict[Pair, str], console: Console
 ) -> str | None:
     """Write reports/methods.json, its plots and page; print the table; publish. A sentence if that must wait."""
-    told = gather_comparison(params, finished, failed)
+    comparison = gather_comparison(params, finished, failed)
     with artifact.writing(root / PLOTS) as folder:
-        draw_methods(told, folder)
-    artifact.write_file(root / PAGE, render_methods(told, root / PLOTS).encode())
-    artifact.write_file(root / TABLE, artifact.json_text(told).encode())
-    print_table(console, told)
-    return _publish(root, told)
+        draw_methods(comparison, folder)
+    artifact.write_file(root / PAGE, render_methods(comparison, root / PLOTS).encode())
+    artifact.write_file(root / TABLE, artifact.json_text(comparison).encode())
+    print_table(console, comparison)
+    return _publish(root, comparison)
 
 
-def _publish(root: Path, told: dict[str, Any]) -> str | None:
+def _publish(root: Path, comparison: dict[str, Any]) -> str | None:
     """Log the comparison to MLflow, unless that was done; why it was not, if a server is away."""
     note = root / NOTE
     content = json.dumps([store.tracking_uri(), artifact.file_sum(root / TABLE)])
@@ -156,7 +156,7 @@ def _publish(root: Path, told: dict[str, Any]) -> str | None:
         from tasks.registry.comparison import publish_comparison
 
         plots = sorted((root / PLOTS).glob("*.png"))
-        publish_comparison(store.connect(), told, [root / TABLE, root / PAGE], plots)
+        publish_comparison(store.connect(), comparison, [root / TABLE, root / PAGE], plots)
     except store.failures() as error:
         return f"Nothing was published to MLflow: {reason_of(error)}. The next `perennial methods` publishes."
     artifact.write_file(note, content.encode())

@@ -90,8 +90,8 @@ class Progress:
 
     def line(self, address: str, verb: str, seconds: float, loss: float | None = None) -> None:
         """Print the line of a finished step."""
-        told = f"  loss {loss:.3f}" if loss is not None else ""
-        self.console.print(f"  {escape(_name(address))} {verb:<10} {seconds:6.1f} s{told}", highlight=False)
+        loss_text = f"  loss {loss:.3f}" if loss is not None else ""
+        self.console.print(f"  {escape(_name(address))} {verb:<10} {seconds:6.1f} s{loss_text}", highlight=False)
 
     def _advance(self, bar: TaskID | None, step: int, total: int | None, values: dict[str, float]) -> None:
         if not self._bars or bar is None:

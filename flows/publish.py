@@ -46,8 +46,8 @@ def publish_timeline(root: Path) -> Published:
         done = _publish_all(root, load_params(root / "params.yaml"))
     except store.failures() as error:
         return _not_published(error)
-    told = {"content": content, "champion": done.champion, "reasons": done.reasons}
-    artifact.write_file(root / NOTE, (json.dumps(told) + "\n").encode())
+    note = {"content": content, "champion": done.champion, "reasons": done.reasons}
+    artifact.write_file(root / NOTE, (json.dumps(note) + "\n").encode())
     return done
 
 

@@ -234,12 +234,12 @@ def main() -> int:
     torch.use_deterministic_algorithms(True)
     error_file = Path(work) / seed / (names[0] if names else FIRST) / ERROR
     error_file.unlink(missing_ok=True)
-    params, told = load_params(), _Told()
+    params, progress = load_params(), _Progress()
     try:
         if names:
-            take_through(names[0], params, int(seed), Path(examples), Path(work), told.log, told.begun)
+            take_through(names[0], params, int(seed), Path(examples), Path(work), progress.log, progress.begun)
         else:
-            bring_first(params, int(seed), Path(examples), Path(work), told.log, told.begun)
+            bring_first(params, int(seed), Path(examples), Path(work), progress.log, progress.begun)
     except PerennialError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -249,7 +249,7 @@ def main() -> int:
     return 0
 
 
-class _Told:
+class _Progress:
     """Prints how far it is, for the process that shows it."""
 
     def __init__(self) -> None:

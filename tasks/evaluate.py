@@ -94,8 +94,8 @@ def evaluate(
         }
     if retriever and settings.retrieval:
         earlier = load(previous) if previous and len(slices) > 1 else None  # the base has read the first slice
-        if told := retrieval_use((lm, tokenizer), earlier, slices, valid, _ranker(retriever), settings):
-            scores["retrieval_use"] = told
+        if found := retrieval_use((lm, tokenizer), earlier, slices, valid, _ranker(retriever), settings):
+            scores["retrieval_use"] = found
     with artifact.writing(out) as folder:
         artifact.write_json(folder / "scores.json", scores)
         if retriever and (retriever / SCATTER).exists():

@@ -44,13 +44,13 @@ def pairs(settings: Pairs, seed: int, examples: Path, out: Path) -> None:
 def _questions(slices: list[Examples], seed: int) -> list[dict[str, Any]]:
     """A sample of the questions to facts that are true now, each with a statement of its fact, in one language."""
     valid = valid_facts(slices)
-    told: dict[tuple[str, str], dict[str, str]] = {}
+    wordings: dict[tuple[str, str], dict[str, str]] = {}
     for each in slices:
         for row in each.test:
             if row["fact"] in valid and row["set"] in ("seen", "statement"):
                 language = row["id"].split("/")[2]
                 text = row["prompt"] if row["set"] == "seen" else row["target"]
-                told.setdefault((row["fact"], language), {})[row["set"]] = text
-    whole = [each for _, each in sorted(told.items()) if len(each) == 2]
+                wordings.setdefault((row["fact"], language), {})[row["set"]] = text
+    whole = [each for _, each in sorted(wordings.items()) if len(each) == 2]
     chosen = Random(seed).sample(whole, min(MAX_QUESTIONS, len(whole)))
     return [{"question": each["seen"], "statement": each["statement"]} for each in chosen]

@@ -75,14 +75,14 @@ def _contradicted(file: str, rows: list[Numbered], keys: tuple[str, ...], value:
 
 
 def _overriding(rows: list[Numbered], older: list[Examples]) -> list[Problem]:
-    told = {
+    known = {
         (fact["subject"], fact["relation"]): (fact["object"], examples.name)
         for examples in older
         for fact in examples.facts
     }
     problems = []
     for line, row in rows:
-        said, name = told.get((row["subject"], row["relation"]), (row["object"], ""))
+        said, name = known.get((row["subject"], row["relation"]), (row["object"], ""))
         if said != row["object"]:
             reason = f'"{row["subject"]}, {row["relation"]}" is {said} in domain {name} and {row["object"]} here. '
             reason += "No domain is newer than another: keep one, or set `kind: time` in params.yaml."

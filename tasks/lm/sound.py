@@ -27,7 +27,7 @@ def sound_answer(
     """
     max_new_tokens, prompts = prompts_of(model, tokenizer, [message], max_new_tokens)
     markers = markers_of(tokenizer)
-    told = []
+    tried = []
     for attempt in range(attempts):
         sampled = Sampled(attempt) if attempt else None
         said = continued(model, tokenizer, prompts, max_new_tokens, sampled)[0]
@@ -35,8 +35,8 @@ def sound_answer(
             said = said._replace(text=said.text.rstrip(BROKEN).rstrip())  # the limit can cut a character in half
         if is_sound(said, markers):
             return said.text
-        told.append(said)
-    return next(filter(None, (readable(said.text, markers) for said in told)), "")
+        tried.append(said)
+    return next(filter(None, (readable(said.text, markers) for said in tried)), "")
 
 
 def is_sound(said: Said, markers: tuple[str, ...]) -> bool:

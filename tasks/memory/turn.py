@@ -99,9 +99,9 @@ def take_turn(
     if retrieved and not memory and means.quote:
         return Turn(visible(means.quote(retrieved[0].text, asked)), retrieved[:1], None)
     weights = [math.log(max(each.score, SMALLEST)) for each in retrieved]
-    said, told = split_answer(means.answer([each.text for each in retrieved], weights, asked))
-    repeated = told and already_there(told, message, [*found, *retrieved])
-    saved = _saved(connection, user, told, now) if told and not repeated else None
+    said, to_remember = split_answer(means.answer([each.text for each in retrieved], weights, asked))
+    repeated = to_remember and already_there(to_remember, message, [*found, *retrieved])
+    saved = _saved(connection, user, to_remember, now) if to_remember and not repeated else None
     return Turn(said or (NO_ANSWER_KO if HANGUL.search(asked) else NO_ANSWER), retrieved, saved)
 
 
@@ -162,8 +162,8 @@ def _before(found: list[Retrieved], neutral: Neutral, message: str, means: Means
     return tuple(each._replace(text=text) for each, text in zip(found, again, strict=False) if text)
 
 
-def _saved(connection: sqlite3.Connection, user: str, told: tuple[str, str], now: datetime) -> Memory | None:
+def _saved(connection: sqlite3.Connection, user: str, to_remember: tuple[str, str], now: datetime) -> Memory | None:
     with suppress(BadInput):  # as many memories as are allowed, all of them pinned: the answer is still an answer
-        if remember(connection, user, *told, now):
-            return history_of(connection, user, told[0], now)[-1]
+        if remember(connection, user, *to_remember, now):
+            return history_of(connection, user, to_remember[0], now)[-1]
     return None

@@ -22,25 +22,27 @@ PARENT_RUN = "methods"
 PARENT_TAG = "mlflow.parentRunId"  # how MLflow's pages know what is nested
 
 
-def publish_comparison(client: "MlflowClient", told: dict[str, Any], files: list[Path], plots: list[Path]) -> None:
+def publish_comparison(
+    client: "MlflowClient", comparison: dict[str, Any], files: list[Path], plots: list[Path]
+) -> None:
     """Log a comparison (reports/methods.json) that is not logged yet.
 
     Args:
         client: of the store.
-        told: what reports/methods.json holds.
+        comparison: what reports/methods.json holds.
         files: are logged to the parent run.
         plots: likewise, in a folder of their own.
     """
     experiment = store.experiment(client, EXPERIMENT)
-    content = _sum(told)
+    content = _sum(comparison)
     parent = _run(client, experiment, PARENT_RUN, {CONTENT_TAG: content, store.FOLDER_TAG: store.folder()})
     if parent.info.status == "FINISHED":
         return
     parent_id = parent.info.run_id
-    for name, entry in told["entries"].items():
+    for name, entry in comparison["entries"].items():
         for seed, found in entry["seeds"].items():
-            _publish_entry(client, experiment, parent_id, told, name, seed, found)
-    _log_numbers(client, parent_id, {name: entry["mean"] for name, entry in told["entries"].items()})
+            _publish_entry(client, experiment, parent_id, comparison, name, seed, found)
+    _log_numbers(client, parent_id, {name: entry["mean"] for name, entry in comparison["entries"].items()})
     for path in files:
         client.log_artifact(parent_id, str(path))
     for path in plots:
@@ -52,7 +54,7 @@ def _publish_entry(
     client: "MlflowClient",
     experiment: str,
     parent: str,
-    told: dict[str, Any],
+    comparison: dict[str, Any],
     name: str,
     seed: str,
     found: dict[str, Any],
@@ -63,15 +65,15 @@ def _publish_entry(
     run = _run(client, experiment, f"{name} {seed}", tags)
     if run.info.status == "FINISHED":
         return
-    run_id, entry, now = run.info.run_id, told["entries"][name], int(time.time() * 1000)
+    run_id, entry, now = run.info.run_id, comparison["entries"][name], int(time.time() * 1000)
     settings = {"methods": json.dumps(entry["methods"])[:500], "keep": entry["keep"], "family": entry["family"]}
-    settings |= {"seed": seed, "steps": str(told["steps"]), "joint": str(told["joint"]), "entry": name}
+    settings |= {"seed": seed, "steps": str(comparison["steps"]), "joint": str(comparison["joint"]), "entry": name}
     client.log_batch(run_id, params=[Param(key, value) for key, value in settings.items()])
     _log_numbers(client, run_id, found["metrics"])
     curves = [
         Metric(f"by_slice.{metric}", value, now, step)
         for metric, values in found["by_slice"].items()
-        for step, value in zip(steps_of(told["slices"]), values, strict=True)
+        for step, value in zip(steps_of(comparison["slices"]), values, strict=True)
         if value is not None
     ]
     client.log_batch(run_id, metrics=curves)

@@ -33,13 +33,13 @@ figure { margin-left: 0 } .numbers th:nth-child(2), .numbers td:nth-child(2) { t
 """
 
 
-def render_methods(told: dict[str, Any], plots: Path) -> str:
+def render_methods(comparison: dict[str, Any], plots: Path) -> str:
     """The HTML of the comparison, pictures and style inside, nothing fetched."""
-    word = WORDS[told["kind"]]
+    word = WORDS[comparison["kind"]]
     parts = [
-        _opening(told, word),
+        _opening(comparison, word),
         *(picture(plots / f"{name}.png", title, text) for name, title, text in PICTURES),
-        _table(told, word),
+        _table(comparison, word),
         "<footer>Made by <code>perennial methods</code>; every figure stands in <code>reports/methods.json</code>."
         "</footer>",
     ]
@@ -52,44 +52,44 @@ def render_methods(told: dict[str, Any], plots: Path) -> str:
     )
 
 
-def _opening(told: dict[str, Any], word: str) -> str:
-    seeds, entries = count_of_seeds(told), told["entries"]
+def _opening(comparison: dict[str, Any], word: str) -> str:
+    seeds, entries = count_of_seeds(comparison), comparison["entries"]
     boxes = "".join(
         f'<div class="{kind}"><b>{percent(entries[name]["mean"]["accuracy"])}<small> %</small></b>'
         f"<span>{text}</span></div>"
-        for name, text, kind in _figures(told, word)
+        for name, text, kind in _figures(comparison, word)
     )
     return (
         "<header>\n<p class='name'>Perennial</p>\n<h1>Ways to keep what was learnt, compared</h1>\n"
-        f"<p>{len(entries)} methods took one model through {len(told['slices'])} {word}s: the same base, the same "
-        f"data, {told['steps']} steps of training for each, {seeds} {'seeds' if seeds != 1 else 'seed'}. What a "
-        "method does besides, such as asking a teacher or generating rows, is counted as its cost. Two rows are there "
-        f"to compare with: joint training, which begins anew with all data after every {word}, is the bound, "
-        f"{of_bound(told)}: shares of its cost hold for that number; naive "
+        f"<p>{len(entries)} methods took one model through {len(comparison['slices'])} {word}s: the same base, the "
+        f"same data, {comparison['steps']} steps of training for each, {seeds} {'seeds' if seeds != 1 else 'seed'}. "
+        "What a method does besides, such as asking a teacher or generating rows, is counted as its cost. Two rows "
+        f"are there to compare with: joint training, which begins anew with all data after every {word}, is the bound, "
+        f"{of_bound(comparison)}: shares of its cost hold for that number; naive "
         f'training on the newest {word} alone is the floor.</p>\n</header>\n<div class="figures">{boxes}</div>'
     )
 
 
-def _figures(told: dict[str, Any], word: str) -> list[tuple[str, str, str]]:
+def _figures(comparison: dict[str, Any], word: str) -> list[tuple[str, str, str]]:
     """The entries at the top: the default or the best, the bound, and the newest slice alone."""
-    references = (told["bound"], told["naive"])
-    ranked = [name for name in in_order(told) if told["entries"][name]["mean"] and name not in references]
-    chosen = told["default"] or (ranked[0] if ranked else None)
+    references = (comparison["bound"], comparison["naive"])
+    ranked = [name for name in in_order(comparison) if comparison["entries"][name]["mean"] and name not in references]
+    chosen = comparison["default"] or (ranked[0] if ranked else None)
     figures = []
     for name, text, kind in (
-        (chosen, f"{chosen}, {'the default' if chosen == told['default'] else 'the best here'}", "method"),
-        (told["bound"], "joint training, the bound", ""),
-        (told["naive"], f"the newest {word} alone", "naive"),
+        (chosen, f"{chosen}, {'the default' if chosen == comparison['default'] else 'the best here'}", "method"),
+        (comparison["bound"], "joint training, the bound", ""),
+        (comparison["naive"], f"the newest {word} alone", "naive"),
     ):
-        if name and told["entries"][name]["mean"]:
+        if name and comparison["entries"][name]["mean"]:
             figures.append((name, f"of all facts true at the end: {escape(text)}", kind))
     return figures
 
 
-def _table(told: dict[str, Any], word: str) -> str:
+def _table(comparison: dict[str, Any], word: str) -> str:
     titles = ["", "method", "family", "old data", *(TITLES.get(each.title, each.title) for each in COLUMNS)]
     head = "".join(f"<th>{escape(title)}</th>" for title in titles)
-    body = "".join(_row(told, number, name) for number, name in enumerate(in_order(told), start=1))
+    body = "".join(_row(comparison, number, name) for number, name in enumerate(in_order(comparison), start=1))
     return (
         "<h2>The figures</h2>\n<p>Per cent of right answers, mean over the seeds, with the standard deviation. All, "
         f"reworded and retained: at the end; new, updated and stale: mean over the {word}s; seconds are those of one "
@@ -99,9 +99,9 @@ def _table(told: dict[str, Any], word: str) -> str:
     )
 
 
-def _row(told: dict[str, Any], number: int, name: str) -> str:
-    each = told["entries"][name]
-    start = f"<td>{number}</td><td>{escape(name_of(told, name))}</td>"
+def _row(comparison: dict[str, Any], number: int, name: str) -> str:
+    each = comparison["entries"][name]
+    start = f"<td>{number}</td><td>{escape(name_of(comparison, name))}</td>"
     failures = "".join(
         f'<tr class="failed"><td></td><td colspan="{len(COLUMNS) + 3}">{escape(f"{name}, seed {seed}, failed: {why}")}'
         "</td></tr>"
@@ -109,11 +109,11 @@ def _row(told: dict[str, Any], number: int, name: str) -> str:
     )
     if not each["mean"]:
         return f'<tr class="failed">{start}<td colspan="{len(COLUMNS) + 2}">{FAILED}</td></tr>{failures}'
-    reference = name in (told["bound"], told["naive"])
+    reference = name in (comparison["bound"], comparison["naive"])
     cells = f"<td>{escape(each['family'])}</td><td>{KEEPS[each['keep']]}</td>"
     for column in COLUMNS:
         text, _, deviation = cell(each, column, spread=True).partition(" ")
-        best = not reference and text == best_of(told, column)
+        best = not reference and text == best_of(comparison, column)
         cells += f"<td>{f'<b>{text}</b>' if best else text}{f' <small>{deviation}</small>' if deviation else ''}</td>"
-    kind = "reference" if reference else "chosen" if name == told["default"] else ""
+    kind = "reference" if reference else "chosen" if name == comparison["default"] else ""
     return f'<tr class="{kind}">{start}{cells}</tr>{failures}'

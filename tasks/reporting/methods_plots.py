@@ -38,17 +38,19 @@ Bar = tuple[tuple[float, float], tuple[float, float]]  # from x to x, from y to 
 Box = tuple[float, float, float, float]
 
 
-def draw_methods(told: dict[str, Any], folder: Path) -> None:
+def draw_methods(comparison: dict[str, Any], folder: Path) -> None:
     """Draw methods_cost.png and methods_balance.png, if any entry is finished."""
-    numbers = {name: place for place, name in enumerate(in_order(told), start=1) if told["entries"][name]["mean"]}
+    numbers = {
+        name: place for place, name in enumerate(in_order(comparison), start=1) if comparison["entries"][name]["mean"]
+    }
     with plt.rc_context(STYLE):
         for title, x, y, path in (
             ("Older facts answered right at the end (%), over training cost", "tflops", "retained", "methods_cost.png"),
             ("Older facts kept (%), over new facts learnt (%)", "new", "retained", "methods_balance.png"),
         ):
-            shown = {name: at for name in numbers if (at := _place(told["entries"][name], x, y))}
+            shown = {name: at for name in numbers if (at := _place(comparison["entries"][name], x, y))}
             if shown:
-                figure = _draw(told, numbers, shown, title, x)
+                figure = _draw(comparison, numbers, shown, title, x)
                 figure.savefig(folder / path, dpi=160, metadata={"Software": None})
                 plt.close(figure)
 
@@ -64,9 +66,9 @@ def _shown(share: float) -> float:
     return min(max(100 * share, LOWEST), HIGHEST)
 
 
-def _draw(told: dict[str, Any], numbers: dict[str, int], shown: dict[str, Point], title: str, x: str) -> Any:
-    families = [family for family in COLOURS if any(told["entries"][name]["family"] == family for name in shown)]
-    keeps = [keep for keep in MARKERS if any(told["entries"][name]["keep"] == keep for name in shown)]
+def _draw(comparison: dict[str, Any], numbers: dict[str, int], shown: dict[str, Point], title: str, x: str) -> Any:
+    families = [family for family in COLOURS if any(comparison["entries"][name]["family"] == family for name in shown)]
+    keeps = [keep for keep in MARKERS if any(comparison["entries"][name]["keep"] == keep for name in shown)]
     key_rows = -(-len(shown) // KEY_COLUMNS)
     legend_rows = -(-(len(families) + len(keeps)) // LEGEND_COLUMNS)
     below = 0.8 + legend_rows * LEGEND_ROW + key_rows * ROW
@@ -75,26 +77,28 @@ def _draw(told: dict[str, Any], numbers: dict[str, int], shown: dict[str, Point]
     axes = figure.add_axes((0.075, below / height, 0.9, (PLOT - 0.45) / height))
     axes.set_title(title)
     cost = x == "tflops"
-    costs = f"TFLOP of training, all {WORDS[told['kind']]}s after the first"
+    costs = f"TFLOP of training, all {WORDS[comparison['kind']]}s after the first"
     axes.set_xlabel(costs if cost else "new facts answered right (%)")
-    bars = [bar for name, at in shown.items() for bar in _point(axes, told["entries"][name], at, x)]
+    bars = [bar for name, at in shown.items() for bar in _point(axes, comparison["entries"][name], at, x)]
     _scale(axes, list(shown.values()), cost)
-    if told["bound"] in shown:
-        across, up = shown[told["bound"]]
+    if comparison["bound"] in shown:
+        across, up = shown[comparison["bound"]]
         axes.axhline(up, color=SOFT, ls="--", lw=1.1, zorder=1)
         bars.append((axes.get_xlim(), (up, up)))
         if not cost:
             axes.axvline(across, color=SOFT, ls="--", lw=1.1, zorder=1)
             bars.append(((across, across), axes.get_ylim()))
-    front = [name for name in told["front"] if name in shown] if cost else []
+    front = [name for name in comparison["front"] if name in shown] if cost else []
     if len(front) > 1:
         axes.step(*zip(*(shown[name] for name in front), strict=True), where="post", color=INK, lw=1.2, zorder=2)
-    named = [name for name in (told["bound"], told["default"], told["naive"], *front) if name in shown]
+    named = [
+        name for name in (comparison["bound"], comparison["default"], comparison["naive"], *front) if name in shown
+    ]
     texts = {name: f"{numbers[name]} {name}" if name in named else str(numbers[name]) for name in (*named, *shown)}
-    colours = {name: COLOURS[each["family"]] for name, each in told["entries"].items()}
+    colours = {name: COLOURS[each["family"]] for name, each in comparison["entries"].items()}
     _label(figure, axes, shown, texts, colours, bars)
     _legend(figure, axes, families, keeps, (0.16 + key_rows * ROW + legend_rows * LEGEND_ROW) / height)
-    _key(figure, numbers, shown, colours, told["default"], key_rows, height)
+    _key(figure, numbers, shown, colours, comparison["default"], key_rows, height)
     return figure
 
 

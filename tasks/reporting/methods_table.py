@@ -76,23 +76,25 @@ FIRST = (
 )  # fmt: skip
 
 
-def in_order(told: dict[str, Any]) -> list[str]:
+def in_order(comparison: dict[str, Any]) -> list[str]:
     """The entries' names: the bound, then by final accuracy, the newest slice alone last but for what failed."""
 
     def key(name: str) -> tuple[int, float]:
-        mean = told["entries"][name]["mean"]
-        place = 0 if name == told["bound"] else 2 if name == told["naive"] else 1
+        mean = comparison["entries"][name]["mean"]
+        place = 0 if name == comparison["bound"] else 2 if name == comparison["naive"] else 1
         return (place if mean else 3, -(mean.get("accuracy") or 0.0))
 
-    return sorted(told["entries"], key=key)
+    return sorted(comparison["entries"], key=key)
 
 
-def best_of(told: dict[str, Any], column: Column) -> str | None:
+def best_of(comparison: dict[str, Any], column: Column) -> str | None:
     """How the best figure of a column is written; the two references don't compete."""
     values = [
         each["mean"][column.key]
-        for name, each in told["entries"].items()
-        if each["mean"] and name not in (told["bound"], told["naive"]) and each["mean"][column.key] is not None
+        for name, each in comparison["entries"].items()
+        if each["mean"]
+        and name not in (comparison["bound"], comparison["naive"])
+        and each["mean"][column.key] is not None
     ]
     return column.write((max if column.more else min)(values)) if values else None
 
@@ -105,62 +107,64 @@ def cell(each: dict[str, Any], column: Column, spread: bool) -> str:
     return f"{text} ±{column.write(deviation)}" if spread and column.spread and deviation is not None else text
 
 
-def name_of(told: dict[str, Any], name: str) -> str:
+def name_of(comparison: dict[str, Any], name: str) -> str:
     """The name with its marks: the default, what it is the reference for, and fewer seeds than others."""
-    marks = [mark for key, mark in MARKS.items() if name == told[key]]
-    seeds = len(told["entries"][name]["seeds"])
-    if 0 < seeds < count_of_seeds(told):
+    marks = [mark for key, mark in MARKS.items() if name == comparison[key]]
+    seeds = len(comparison["entries"][name]["seeds"])
+    if 0 < seeds < count_of_seeds(comparison):
         marks.append(f"{seeds} seed{'s' if seeds > 1 else ''}")
     return f"{name} ({', '.join(marks)})" if marks else name
 
 
-def count_of_seeds(told: dict[str, Any]) -> int:
-    return max((len(each["seeds"]) for each in told["entries"].values()), default=0)
+def count_of_seeds(comparison: dict[str, Any]) -> int:
+    return max((len(each["seeds"]) for each in comparison["entries"].values()), default=0)
 
 
-def print_table(console: Console, told: dict[str, Any]) -> None:
+def print_table(console: Console, comparison: dict[str, Any]) -> None:
     """Print as many columns as the terminal has room for."""
-    names = in_order(told)
+    names = in_order(comparison)
     if not names:
         return
     spread = console.width >= WIDE
-    columns = _that_fit(told, names, console.width, spread)
+    columns = _that_fit(comparison, names, console.width, spread)
     table = Table(
-        title=_title(told), title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False,
+        title=_title(comparison), title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False,
         padding=(0, 1, 0, 0),
     )  # fmt: skip
     table.add_column("method", no_wrap=True)
     for column in columns:
         table.add_column(column.title, justify="right", no_wrap=True)
-    best = {column.key: best_of(told, column) for column in columns}
+    best = {column.key: best_of(comparison, column) for column in columns}
     for name in names:
-        each = told["entries"][name]
+        each = comparison["entries"][name]
         if not each["mean"]:
             table.add_row(name, f"[red]{FAILED}[/red]")
             continue
-        reference = name in (told["bound"], told["naive"])
+        reference = name in (comparison["bound"], comparison["naive"])
         cells = []
         for column in columns:
             text = cell(each, column, spread)
             is_best = not reference and column.write(each["mean"][column.key]) == best[column.key]
             cells.append(f"[bold green]{text}[/bold green]" if is_best else text)
-        shown = escape(name_of(told, name))
+        shown = escape(name_of(comparison, name))
         table.add_row(
-            f"[bold]{shown}[/bold]" if name == told["default"] else shown, *cells, style="dim" if reference else None
+            f"[bold]{shown}[/bold]" if name == comparison["default"] else shown,
+            *cells,
+            style="dim" if reference else None,
         )
     console.print(table)
-    console.print(_legend(told, columns), style="dim", highlight=False)
+    console.print(_legend(comparison, columns), style="dim", highlight=False)
     for name in names:
-        for seed, reason in told["entries"][name][FAILED].items():
+        for seed, reason in comparison["entries"][name][FAILED].items():
             console.print(f"[red]{escape(f'{name}, seed {seed}, failed: {reason}')}[/red]", highlight=False)
 
 
-def _that_fit(told: dict[str, Any], names: list[str], width: int, spread: bool) -> list[Column]:
-    left = width - max(len(name_of(told, name)) for name in names) - EDGES
+def _that_fit(comparison: dict[str, Any], names: list[str], width: int, spread: bool) -> list[Column]:
+    left = width - max(len(name_of(comparison, name)) for name in names) - EDGES
     chosen = set()
     for key in FIRST:
         column = next(each for each in COLUMNS if each.key == key)
-        cells = [cell(each, column, spread) for each in told["entries"].values() if each["mean"]]
+        cells = [cell(each, column, spread) for each in comparison["entries"].values() if each["mean"]]
         needed = max(map(len, [column.title, *cells])) + GAP
         if needed <= left:
             chosen.add(key)
@@ -168,10 +172,10 @@ def _that_fit(told: dict[str, Any], names: list[str], width: int, spread: bool) 
     return [column for column in COLUMNS if column.key in chosen]
 
 
-def _title(told: dict[str, Any]) -> str:
-    seeds = count_of_seeds(told)
+def _title(comparison: dict[str, Any]) -> str:
+    seeds = count_of_seeds(comparison)
     count = "1 seed" if seeds == 1 else f"{seeds} seeds"
-    return f"After {told['slices'][-1]}, {told['steps']} steps per slice, mean of {count}"
+    return f"After {comparison['slices'][-1]}, {comparison['steps']} steps per slice, mean of {count}"
 
 
 LEGEND = {
@@ -189,12 +193,12 @@ LEGEND = {
 }
 
 
-def of_bound(told: dict[str, Any]) -> str:
+def of_bound(comparison: dict[str, Any]) -> str:
     """What the bound's cost hangs on: a share of it is a figure only together with these steps."""
-    return f"which trains {told['joint']:g} x {told['steps']} steps for every slice so far"
+    return f"which trains {comparison['joint']:g} x {comparison['steps']} steps for every slice so far"
 
 
-def _legend(told: dict[str, Any], columns: list[Column]) -> str:
+def _legend(comparison: dict[str, Any], columns: list[Column]) -> str:
     shown = {column.key for column in columns}
-    texts = (text.format(bound=of_bound(told)) for key, text in LEGEND.items() if key in shown)
+    texts = (text.format(bound=of_bound(comparison)) for key, text in LEGEND.items() if key in shown)
     return f"Right answers in %. {'; '.join(texts)}."

@@ -147,17 +147,17 @@ def _slices_table(timeline: dict[str, Any]) -> str:
         rows.append([name, *cells])
     ends = [("average accuracy", "average_accuracy"), ("forgetting", "forgetting")]
     ends += [("backward transfer", "backward_transfer"), ("forward transfer", "forward_transfer")]
-    told = ", ".join(f"{label} {percent(timeline[key])}" for label, key in ends)
+    sentence = ", ".join(f"{label} {percent(timeline[key])}" for label, key in ends)
     if timeline["naive"]:
-        told += f". Naive: average accuracy {percent(timeline['naive']['average_accuracy'])}"
-        told += f", forgetting {percent(timeline['naive']['forgetting'])}"
+        sentence += f". Naive: average accuracy {percent(timeline['naive']['average_accuracy'])}"
+        sentence += f", forgetting {percent(timeline['naive']['forgetting'])}"
     word = WORDS[timeline["kind"]]
     return (
         f"<h2>The figures</h2>\n<p>Per cent of right answers after each {word}. New to stale count both wordings; "
         "all, reworded, everyday and naive count every fact that is true then; chat is everyday talk, answered as "
         f"it was taught; perplexity is that of the {word}'s own text, as far as it was not trained on.</p>\n"
         + _table([word, *KINDS, "all", "reworded", "everyday", "naive", "chat", "perplexity"], rows)
-        + f'\n<p class="soft">At the end: {told}.</p>'
+        + f'\n<p class="soft">At the end: {sentence}.</p>'
     )
 
 
@@ -277,16 +277,16 @@ def _retriever(timeline: dict[str, Any]) -> str:
     metrics = timeline["retriever"].get(timeline["slices"][-1])
     if not metrics or metrics.get("top1") is None:
         return ""
-    told = [f"the best memory is the right one for {percent(metrics['top1'])} % of the messages"]
-    told += [f"{label} {metrics[key]:.2f}" for label, key in QUALITY if metrics.get(key) is not None]
+    parts = [f"the best memory is the right one for {percent(metrics['top1'])} % of the messages"]
+    parts += [f"{label} {metrics[key]:.2f}" for label, key in QUALITY if metrics.get(key) is not None]
     if metrics.get("false_retrieval_rate") is not None:
-        told.append(
+        parts.append(
             f"where nothing fits, something is still retrieved for {percent(metrics['false_retrieval_rate'])} %"
         )
     word, slices, matrix = WORDS[timeline["kind"]], timeline["slices"], timeline["retrievers"]["top1"]
     rows = [[name, *(percent(score) for score in row)] for name, row in zip(slices, matrix, strict=True)]
     return (
-        f'\n<p class="soft">On {metrics["lines"]} lines that were held out: {"; ".join(told)}.</p>\n'
+        f'\n<p class="soft">On {metrics["lines"]} lines that were held out: {"; ".join(parts)}.</p>\n'
         f"<p>Each {word}'s retriever on the held-out lines of every {word} seen: messages whose best memory is the "
         f"right one, in per cent; forgetting {percent(timeline['retrievers']['forgetting'])}.</p>\n"
         + _table([f"retriever of, lines of {word}", *slices], rows)
@@ -298,8 +298,8 @@ def _cost(timeline: dict[str, Any]) -> str:
         return ""
     minutes = sum(value for steps in timeline["seconds"].values() for value in steps.values()) / 60
     memory = timeline["peak_memory_mb"]
-    told = f"{minutes:.1f} minutes in all" + (f", at most {memory / 1024:.1f} GiB of memory" if memory else "")
-    return f'\n<p class="soft">{told}.</p>'
+    sentence = f"{minutes:.1f} minutes in all" + (f", at most {memory / 1024:.1f} GiB of memory" if memory else "")
+    return f'\n<p class="soft">{sentence}.</p>'
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

@@ -15,8 +15,8 @@ LABELS = (("precision", "precision"), ("recall", "recall"), ("macro-F1", "macro_
 
 def print_summary(console: Console, timeline: Path) -> None:
     """Print what each slice's model knows, next to the naive reference."""
-    told = artifact.read_json(timeline)
-    word = WORDS[told["kind"]]
+    figures = artifact.read_json(timeline)
+    word = WORDS[figures["kind"]]
     table = Table(
         title=f"What the model knows after each {word}",
         title_justify="left",
@@ -30,10 +30,10 @@ def print_summary(console: Console, timeline: Path) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("naive", justify="right", style="dim", no_wrap=True)
     table.add_column("perplexity", justify="right", no_wrap=True)
-    for place, name in enumerate(told["slices"]):
-        categories, valid = told["categories"][name], told["valid"][name]
-        naive = told["naive"]["valid"].get(name, {}).get("accuracy") if told["naive"] else None
-        perplexities = told["perplexity"][place]
+    for place, name in enumerate(figures["slices"]):
+        categories, valid = figures["categories"][name], figures["valid"][name]
+        naive = figures["naive"]["valid"].get(name, {}).get("accuracy") if figures["naive"] else None
+        perplexities = figures["perplexity"][place]
         own = perplexities[place]
         upcoming = perplexities[place + 1] if place + 1 < len(perplexities) else None
         table.add_row(
@@ -54,22 +54,22 @@ def print_summary(console: Console, timeline: Path) -> None:
         style="dim",
         highlight=False,
     )
-    console.print(_measures("default", told), highlight=False)
-    if told["naive"]:
-        console.print(_measures("naive", told["naive"]), style="dim", highlight=False)
-    last = told["slices"][-1]
-    if told["pretrained"] and told["general_perplexity"]:
-        before, after = (told["general_perplexity"][last][which] for which in ("base", "model"))
+    console.print(_measures("default", figures), highlight=False)
+    if figures["naive"]:
+        console.print(_measures("naive", figures["naive"]), style="dim", highlight=False)
+    last = figures["slices"][-1]
+    if figures["pretrained"] and figures["general_perplexity"]:
+        before, after = (figures["general_perplexity"][last][which] for which in ("base", "model"))
         drift = ", ".join(f"{each} {number(before[each])} to {number(after[each])}" for each in sorted(before))
         console.print(f"{'general:':<9}perplexity of ordinary text, from the base's: {drift}", highlight=False)
-    if told["few_shot"]:
-        shots, valid = told["few_shot"]["shots"], told["few_shot"]["valid"][last]
+    if figures["few_shot"]:
+        shots, valid = figures["few_shot"]["shots"], figures["few_shot"]["valid"][last]
         console.print(
             f"{f'{shots}-shot:':<9}all {percent(valid['accuracy'])}, reworded {percent(valid['paraphrase_accuracy'])}",
             highlight=False,
         )
-    if told["labels"] and last in told["labels"]:
-        said = ", ".join(f"{name} {percent(told['labels'][last][key])}" for name, key in LABELS)
+    if figures["labels"] and last in figures["labels"]:
+        said = ", ".join(f"{name} {percent(figures['labels'][last][key])}" for name, key in LABELS)
         console.print(f"{'labels:':<9}{said}", highlight=False)
 
 

@@ -37,14 +37,14 @@ def below(floor: Floor, scores: dict[str, Any]) -> str | None:
     for measure, value in measured.items():
         least = getattr(floor, measure)
         if least is not None and not (value is not None and math.isfinite(value) and value >= least):
-            told = "unknown" if value is None else f"{value:.3f}"
-            broken.append(f"{measure} is {told}, below its floor of {least:.3f}")
+            shown = "unknown" if value is None else f"{value:.3f}"
+            broken.append(f"{measure} is {shown}, below its floor of {least:.3f}")
     if floor.general is not None:
         found = scores.get("general_perplexity") or {}
         ratios = drift(found.get("model"), found.get("base"))
         if not within(ratios, floor.general):
-            told = f"is {drift_text(ratios)}, where at most {floor.general:.3f} is allowed"
-            broken.append(f"general text's perplexity over the base's {told}")
+            shown = f"is {drift_text(ratios)}, where at most {floor.general:.3f} is allowed"
+            broken.append(f"general text's perplexity over the base's {shown}")
     if not broken:
         return None
     return (

@@ -47,20 +47,22 @@ def decide(settings: Gate, candidate: dict[str, Any], champion: dict[str, Any] |
         if categories["new"] is not None:
             learnt["new facts"] = categories["new"]
         for facts, value in learnt.items():
-            told = f"{facts} {_told(value)}, at least {settings.new_floor:.3f} asked"
-            checks.append((_at_least(value, settings.new_floor), told))
+            rule = f"{facts} {_shown(value)}, at least {settings.new_floor:.3f} asked"
+            checks.append((_at_least(value, settings.new_floor), rule))
     if champion and champion["slice"] != name and _has_older_rows(candidate) and any(champion["rows"].values()):
         before, kept = _overall(champion), categories["retained"]
         least = None if before is None else before - settings.retained_margin
-        told = f"retained {_told(kept)}, at least {_told(least)} asked (champion {champion['slice']}: {_told(before)})"
-        checks.append((_at_least(kept, least), told))
+        rule = (
+            f"retained {_shown(kept)}, at least {_shown(least)} asked (champion {champion['slice']}: {_shown(before)})"
+        )
+        checks.append((_at_least(kept, least), rule))
     if candidate.get("pretrained"):
         found, most = candidate.get("general_perplexity") or {}, 1 + settings.general_margin
         ratios = drift(found.get("model"), found.get("base"))
-        told = f"general text's perplexity over the base's: {drift_text(ratios)}, at most {most:.3f} asked"
-        checks.append((within(ratios, most), told))
+        rule = f"general text's perplexity over the base's: {drift_text(ratios)}, at most {most:.3f} asked"
+        checks.append((within(ratios, most), rule))
     return Verdict(
-        all(held for held, _ in checks), tuple(f"{'ok' if held else 'FAILED'}: {told}" for held, told in checks)
+        all(held for held, _ in checks), tuple(f"{'ok' if held else 'FAILED'}: {rule}" for held, rule in checks)
     )
 
 
@@ -86,7 +88,7 @@ def _overall(scores: dict[str, Any]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _told(value: float | None) -> str:
+def _shown(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
 
 

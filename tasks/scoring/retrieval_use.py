@@ -102,8 +102,10 @@ def ask_both_ways(
     said = answers(*model, messages, longest, batch_tokens)
     sure = confidences(*model, messages, said, batch_tokens)
     found = [documents[int(rank(message, documents).argmax())] for message in messages]
-    told = [row | {"prompt": f"{document} {row['prompt']}"} for row, document in zip(questions, found, strict=True)]
-    right = exact_matches(*model, told, batch_tokens)
+    with_documents = [
+        row | {"prompt": f"{document} {row['prompt']}"} for row, document in zip(questions, found, strict=True)
+    ]
+    right = exact_matches(*model, with_documents, batch_tokens)
     return [
         Asked(row["fact"], answer == row["target"], read, row["target"] in document, confidence)
         for row, answer, read, document, confidence in zip(questions, said, right, found, sure, strict=True)
@@ -126,12 +128,12 @@ def compare_policies(known: list[Asked], unseen: list[Asked]) -> dict[str, Any] 
     # of equally good ones the first is the best
     policies = {"never": (ANY, READ), "always": (NONE, READ), "gated": (confidence["gated"], READ)}
     policies |= {"quote": (NONE, QUOTE), "gated_quote": (confidence["gated_quote"], QUOTE)}
-    told = {
+    groups = {
         name: {policy: accuracy(counted, *rule) for policy, rule in policies.items()} | {"rows": len(counted)}
         for name, (_, counted) in halves.items()
     }
-    best = max(policies, key=lambda policy: sum(group[policy] for group in told.values()))
-    return {"known": told.get("known"), "unseen": told.get("unseen"), "confidence": confidence, "best": best}
+    best = max(policies, key=lambda policy: sum(group[policy] for group in groups.values()))
+    return {"known": groups.get("known"), "unseen": groups.get("unseen"), "confidence": confidence, "best": best}
 
 
 def chosen_threshold(groups: list[list[Asked]], how: str = READ) -> float:
@@ -150,10 +152,10 @@ def policy(scores: dict[str, Any]) -> tuple[str, float]:
 
     Always, where it was not measured.
     """
-    told = scores.get("retrieval_use")
-    if not told:
+    measured = scores.get("retrieval_use")
+    if not measured:
         return "always", NONE
-    return told["best"], told["confidence"].get(told["best"], ANY if told["best"] == "never" else NONE)
+    return measured["best"], measured["confidence"].get(measured["best"], ANY if measured["best"] == "never" else NONE)
 
 
 def _facts_of(examples: Examples) -> Examples:
