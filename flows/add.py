@@ -12,7 +12,7 @@ from flows import graph as graphs
 from flows.locks import only_run
 from tasks.artifact import partial_path, write_file
 from tasks.corpus.check import checked, listing
-from tasks.corpus.examples import examples_of
+from tasks.corpus.examples import examples_of, problems_of_rows
 from tasks.corpus.raw import FILES, RELATIONS, read_raw
 from tasks.corpus.slices import Examples, history
 from tasks.corpus.templates import Templates, read_templates
@@ -38,7 +38,11 @@ def add_slice(root: Path, name: str, folder: Path) -> str:
         params = load_params(root / PARAMS)
         _check_name(root, name, folder, params)
         last = list(params.timeline)[-1]
-        raw, problems = checked(folder, _older(root, params), params.kind)
+        older = _older(root, params)
+        raw, problems = checked(folder, older, params.kind)
+        if not problems:
+            templates = _templates(root, older).extended_by(raw.templates or Templates())
+            problems = problems_of_rows(examples_of(name, raw, older, templates, params.dataset)[0], older)
         if problems:
             raise BadInput(f"{folder} is not added:\n{listing(problems)}")
         target = root / RAW / name
@@ -128,9 +132,7 @@ def _older(root: Path, params: Params) -> list[Examples]:
     names = list(params.timeline)
     built = list(takewhile(lambda name: (root / EXAMPLES / name).exists(), names))
     older = history(root / EXAMPLES / built[-1]) if built else []
-    templates = _first_templates(root)
-    for examples in older:
-        templates = templates.extended_by(examples.templates)
+    templates = _templates(root, older)
     for name in names[len(built) :]:
         raw = read_raw(root / RAW / name)
         templates = templates.extended_by(raw.templates or Templates())
@@ -138,9 +140,13 @@ def _older(root: Path, params: Params) -> list[Examples]:
     return older
 
 
-def _first_templates(root: Path) -> Templates:
+def _templates(root: Path, older: list[Examples]) -> Templates:
+    """All templates that are known after these slices."""
     path = root / RAW / RELATIONS
-    return read_templates(path) if path.exists() else Templates()
+    templates = read_templates(path) if path.exists() else Templates()
+    for examples in older:
+        templates = templates.extended_by(examples.templates)
+    return templates
 
 
 def _copy(folder: Path, target: Path) -> None:

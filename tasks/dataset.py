@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tasks import artifact
 from tasks.corpus.check import listing, problems_of
-from tasks.corpus.examples import examples_of
+from tasks.corpus.examples import examples_of, problems_of_rows
 from tasks.corpus.raw import files_of, read_raw
 from tasks.corpus.slices import MANNERS, Examples, history, templates_until
 from tasks.corpus.templates import Templates
@@ -24,6 +24,8 @@ def dataset(settings: Dataset, raw: Path, previous: Path, out: Path, kind: Kind 
         raise BadInput(f"{raw} can't be used:\n{listing(problems)}")
     templates = templates_until(previous).extended_by(read.templates or Templates())
     examples, restated = examples_of(out.name, read, older, templates, settings)
+    if problems := problems_of_rows(examples, older):
+        raise BadInput(f"{raw} can't be used:\n{listing(problems)}")
     with artifact.writing(out) as folder:
         examples.save(folder, previous)
         artifact.write_json(folder / "raw.json", {path.name: artifact.file_sum(path) for path in files_of(raw)})

@@ -1,9 +1,10 @@
 """Builds the examples of a slice from what it brings, for the step `dataset` and for a look ahead before it runs."""
 
 from tasks.corpus.language import chat_rows, example_rows, fact_rows, new_facts, split_memories, text_rows
-from tasks.corpus.raw import Raw
+from tasks.corpus.raw import Problem, Raw
 from tasks.corpus.slices import Examples, valid_facts
 from tasks.corpus.templates import Templates
+from tasks.corpus.text import unfit
 from tasks.params import Dataset
 
 
@@ -32,3 +33,31 @@ def examples_of(
         templates=raw.templates or Templates(),
     )
     return examples, restated
+
+
+def problems_of_rows(examples: Examples, older: list[Examples]) -> list[Problem]:
+    """What is wrong with the rows that templates and names make together, though each of them is sound alone."""
+    problems = []
+    for row in [*examples.train, *examples.test]:
+        reason = unfit(row["prompt"]) or unfit(row["target"])
+        if row["fact"] and reason:
+            text = row["prompt"] or row["target"]
+            problems.append(
+                Problem("facts.csv", _line(row["fact"]), f"with its template it becomes '{text}', which {reason}")
+            )
+    trained = {row["prompt"]: f"facts.csv, line {_line(row['fact'])}" for row in examples.train if row["fact"]}
+    tested = {row["prompt"]: row["id"] for row in examples.test if not row["fact"] and row["prompt"]}
+    for prompt in sorted(trained.keys() & tested.keys()):
+        reason = f"a test row that {trained[prompt]}, is asked in. Remove one of them."
+        problems.append(Problem("examples.jsonl", _line(tested[prompt]), reason))
+    before = {row["prompt"]: each.name for each in older for row in each.test if not row["fact"] and row["prompt"]}
+    for row in examples.train:
+        if row["fact"] and row["prompt"] in before:
+            reason = f"is asked as '{row['prompt']}', which slice {before[row['prompt']]} tests with. Remove it."
+            problems.append(Problem("facts.csv", _line(row["fact"]), reason))
+    return list({(each.file, each.line): each for each in problems}.values())  # one sentence for a line
+
+
+def _line(identity: str) -> int:
+    """The line in an id such as 2021/7 or 2021/examples/7."""
+    return int(identity.split("/")[2 if identity.split("/")[1] == "examples" else 1])

@@ -71,8 +71,9 @@ def fact_rows(facts: list[Row], templates: Templates, languages: tuple[str, ...]
 def _everyday(fact: Row, language: str, subject: str, wording: Wording, templates: Templates) -> tuple[str, str]:
     random = Random(f"{fact['id']}/{language}/everyday")
     frames = templates.everyday.get(language, Frames())
-    kind, question = everyday(random.choice(wording.questions), wording.everyday, subject, frames, random)
-    return kind, normal(question)
+    template = random.choice(wording.questions)
+    kind, question = everyday(template, wording.everyday, subject, frames, random)
+    return kind, normal(question) or filled(template, subject)  # a typo can take the only letter
 
 
 def chat_rows(name: str, rows: list[Numbered], repeats: int) -> list[Row]:

@@ -127,7 +127,7 @@ def read_templates(path: Path) -> Templates:
 
 def plain_wording(relation: str) -> Wording:
     """English templates that fit any relation, be it a noun ("capital") or a verb ("plays for")."""
-    relation = relation.replace("{", "").replace("}", "")
+    relation = relation.replace("{", "[").replace("}", "]")  # to drop them could make a marker of what is around
     return Wording(
         questions=(
             f"{SUBJECT}, {relation}?",

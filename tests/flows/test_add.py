@@ -21,7 +21,11 @@ def new(tmp_path):
 
 def contents(root):
     """Every file that a user sees in git, by its sum."""
-    files = [path for name in ("data/raw", "data/examples", "params.yaml", "dvc.yaml") for path in [root / name, *(root / name).rglob("*")]]
+    files = [
+        path
+        for name in ("data/raw", "data/examples", "params.yaml", "dvc.yaml")
+        for path in [root / name, *(root / name).rglob("*")]
+    ]
     return {path: file_sum(path) for path in files if path.is_file()}
 
 
