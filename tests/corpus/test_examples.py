@@ -12,9 +12,11 @@ from tasks.params import Dataset
 SETTINGS = Dataset(languages=("en",), chat_repeats=1)
 QUESTIONS = ", ".join(f'"{word} ({{subject}})"' for word in ("a", "b", "c", "d", "e", "f"))
 STATEMENTS = ", ".join(f'"{word} {{subject}}: {{object}}"' for word in ("a", "b", "c", "d"))
-BRACKETS = (
-    f'relations: {{fest: {{en: {{questions: [{QUESTIONS}], paraphrase: "{{subject}}!", statements: [{STATEMENTS}]}}}}}}'
-)
+
+
+def relations(questions, paraphrase):
+    wording = f'{{questions: [{questions}], paraphrase: "{paraphrase}", statements: [{STATEMENTS}]}}'
+    return f"relations: {{fest: {{en: {wording}}}}}"
 
 
 def bring(tmp_path, name, facts=(), examples=(), templates="names: {}"):
@@ -64,9 +66,6 @@ def test_a_test_row_that_a_fact_is_asked_in_is_found_in_its_slice_and_in_a_later
 
 def test_an_everyday_question_is_never_empty(tmp_path):
     one = ", ".join(['"{subject}"'] * 6)
-    short = (
-        f'relations: {{fest: {{en: {{questions: [{one}], paraphrase: "{{subject}}", statements: [{STATEMENTS}]}}}}}}'
-    )
     facts = [(letter, "fest", "B") for letter in "abcdefghijklmnopqrstuvwxyz"]
     examples = bring(tmp_path, "new", facts, templates=relations(one, "{subject}"))
     assert all(row["prompt"] for row in examples.test if row["set"] != "statement")
