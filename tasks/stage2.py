@@ -19,11 +19,16 @@ def stage2(settings: Stage2, seed: int, examples: Path, stage1: Path, out: Path,
     """Refit the head of the model in `stage1`; what its methods keep for the next slice is handed on.
 
     The model is handed on as it is without epochs, without rows to refit its head on, and where the model knew
-    something before but no older row is left: refitted on the newest rows alone, the head would forget the rest.
+    something before but none of these rows is older: refitted on the newest alone, the head would forget the rest.
+    `rows: fresh` asks for just that, and gets it where older rows were left to choose from.
     """
     older = artifact.read_json(artifact.verified(stage1) / OLDER)
-    rows = rows_for_the_head(settings.rows, load_examples(examples).train, older["rows"], older["share"], seed)
-    if not (settings.epochs and rows and (older["rows"] or not older["knew"])):
+    fresh = load_examples(examples).train
+    rows = rows_for_the_head(settings.rows, fresh, older["rows"], older["share"], seed)
+    own = {row.get("id") for row in fresh}
+    asked_for = settings.rows == "fresh" and older["rows"]
+    erases = older["knew"] and not asked_for and all(row.get("id") in own for row in rows)
+    if not (settings.epochs and rows) or erases:
         with artifact.writing(out) as folder:
             hand_on(stage1, folder)
         return

@@ -268,6 +268,25 @@ def test_stage2_does_not_overwrite_what_a_method_kept_where_no_older_row_is_left
     assert not torch.equal(weights(one)[HEAD], weights(tmp_path / "oldest/lm")[HEAD])
 
 
+def test_stage2_does_not_refit_on_the_newest_rows_alone_where_older_ones_are_kept_but_not_replayed(root, tmp_path):
+    two = trained(root, tmp_path, "two", root / "one/lm", ALL, (), STAGE1.model_copy(update={"steps": 4}))
+    assert artifact.read_json(two / "older.json")["rows"]
+    stage2(STAGE2, 1, root / "examples/two", two, tmp_path / "lm", quiet)
+    before, after = weights(two), weights(tmp_path / "lm")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    asked_for = STAGE2.model_copy(update={"rows": "fresh"})
+    stage2(asked_for, 1, root / "examples/two", two, tmp_path / "fresh", quiet)
+    assert not torch.equal(before[HEAD], weights(tmp_path / "fresh")[HEAD])
+
+
+def test_der_finds_the_logits_of_its_rows_where_questions_are_varied(root, tmp_path):
+    varied = STAGE1.model_copy(update={"steps": 6, "everyday": 1.0})
+    der = (DER(name="der", rows=1000, share=0.5),)
+    one = trained(root, tmp_path, "one", root / "base/lm", ALL, der, varied)
+    two = trained(root, tmp_path, "two", one, ALL, der, varied)
+    assert len(artifact.read_rows(two / "log.jsonl")) == 6
+
+
 @pytest.mark.parametrize(
     "method",
     [LoRA(name="lora", rank=4), PrefixTuning(name="prefix_tuning", virtual_tokens=4), Bottleneck(name="bottleneck"),
@@ -276,7 +295,8 @@ def test_stage2_does_not_overwrite_what_a_method_kept_where_no_older_row_is_left
 )  # fmt: skip
 def test_stage2_and_evaluation_work_after_methods_that_change_the_model(root, tmp_path, method):
     short = STAGE1.model_copy(update={"steps": 4})
-    two = trained(root, tmp_path, "two", root / "one/lm", ALL, (method,), short)
+    methods = (method, Replay(name="replay", share=0.5))
+    two = trained(root, tmp_path, "two", root / "one/lm", ALL, methods, short)
     stage2(STAGE2, 1, root / "examples/two", two, tmp_path / "lm", quiet)
     before, after = weights(two), weights(tmp_path / "lm")
     assert {name for name in before if not torch.equal(before[name], after[name])} == {HEAD}

@@ -116,7 +116,8 @@ def encoded(
     parts = [Part(sequences, first.share, first.decay)]
     for number, each in enumerate(others, start=1):
         rows = at_most(each.rows, max(MIN_ROWS, round(SLACK * tokens * each.share / mean)), seed + number)
-        parts.append(Part(encode(vary(rows, 0), tokenizer, limit), each.share, each.decay))
+        rows = rows if each.as_is else vary(rows, 0)
+        parts.append(Part(encode(rows, tokenizer, limit), each.share, each.decay))
     return parts
 
 

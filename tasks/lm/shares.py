@@ -1,6 +1,6 @@
 """Rows that have a share of every batch, and uniform samples of them, by a seed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -9,11 +9,15 @@ from tasks.corpus.slices import Row
 
 @dataclass(frozen=True)
 class Share:
-    """Rows that have a fixed share of every batch; the share is multiplied by `decay` at each fifth of the steps."""
+    """Rows that have a fixed share of every batch; the share is multiplied by `decay` at each fifth of the steps.
+
+    as_is: their questions are not varied, since the method knows something of just these tokens.
+    """
 
     rows: list[Row]
     share: float
     decay: float = 1.0
+    as_is: bool = False
 
 
 Shares = list[Share]
@@ -26,7 +30,7 @@ def split_off(shares: Shares, share: float, seed: int) -> tuple[Shares, Shares]:
         order = torch.randperm(len(each.rows), generator=torch.Generator().manual_seed(seed + number)).tolist()
         count = min(round(len(order) * share), max(0, len(order) - 1))
         held.append(Share([each.rows[index] for index in sorted(order[:count])], each.share))
-        left.append(Share([each.rows[index] for index in sorted(order[count:])], each.share, each.decay))
+        left.append(replace(each, rows=[each.rows[index] for index in sorted(order[count:])]))
     return left, held
 
 

@@ -8,6 +8,7 @@ with 50,000.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
@@ -58,7 +59,8 @@ class DER(Method):
         self.fresh = {row["id"] for row in shares[0].rows if row["prompt"]}
         self.rows = [row for row in older if row["id"] in self.logits]
         self.part = len(shares)
-        return with_older(shares, self.rows, self.settings.share)
+        shares = with_older(shares, self.rows, self.settings.share)
+        return [*shares[:-1], replace(shares[-1], as_is=True)] if self.rows else shares
 
     def penalty(self, model: PreTrainedModel, batch: Batch, logits: Tensor) -> Tensor | float:
         rows = batch.parts == self.part

@@ -4,6 +4,7 @@ The cost per slice stays constant, since the batch does not grow. What a later s
 replayed: the caller hands over only rows that are still true. `keep` in params.yaml says which rows those are.
 """
 
+from dataclasses import replace
 from typing import final
 
 from tasks.lm.methods.method import Method, Row, Share, Shares
@@ -25,5 +26,5 @@ def with_older(shares: Shares, older: list[Row], share: float, decay: float = 1.
     """The shares with `share` of every batch given to `older`; what was there shares the rest as before."""
     if not older:
         return shares
-    kept = [Share(each.rows, each.share * (1 - share), each.decay) for each in shares]
+    kept = [replace(each, share=each.share * (1 - share)) for each in shares]
     return [*kept, Share(older, share, decay)]
