@@ -24,8 +24,12 @@ def show_models(root: Path) -> None:
 def _show(place: Path, model: str, root: Path) -> None:
     if place.is_dir() and not place.is_symlink():  # the model was put here: it is the dependency as it lies
         return
-    folder = Path(model).expanduser()
-    if (root / folder).is_dir():
+    try:
+        folder = Path(model).expanduser()
+        is_folder = bool(model) and (root / folder).is_dir()
+    except (OSError, RuntimeError):  # no such user's home, a name that is too long: the step says so
+        is_folder = False
+    if is_folder:
         target = os.path.relpath(root / folder, place.parent) if not folder.is_absolute() else str(folder)
         if place.is_symlink() and str(place.readlink()) == target:
             return

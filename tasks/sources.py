@@ -6,6 +6,7 @@ wrong, and do so for a minute where there is no network.
 
 import re
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from tasks.errors import BadInput, reason_of
@@ -27,12 +28,18 @@ def folder_of(source: Path | str, setting: str) -> Path:
         BadInput: there is no such folder, it has no safetensors, or the hub has no such model or does not answer.
     """
     text = str(source).strip()
-    folder = Path(text).expanduser()
-    if folder.is_dir():
+    if not text:
+        raise BadInput(f"{setting} is empty. Name a folder, or a model on the hub.")
+    try:
+        folder = Path(text).expanduser()
+        is_folder, exists = folder.is_dir(), folder.exists()
+    except (OSError, RuntimeError) as error:  # no such user's home, a name that is too long
+        raise BadInput(f"{setting}: '{text[:60]}' can't be a folder ({reason_of(error)}).") from error
+    if is_folder:
         _refuse_without_weights(folder, setting)
         return folder
     named = HUB_NAME.fullmatch(text)
-    if folder.exists():
+    if exists:
         raise BadInput(f"{setting}: '{text}' is a file. Name the folder that holds the model.")
     if not named or text.startswith((".", "/", "~")):
         raise BadInput(f"{setting}: there is no folder '{text}'.")
@@ -40,15 +47,21 @@ def folder_of(source: Path | str, setting: str) -> Path:
 
 
 def _refuse_without_weights(folder: Path, setting: str) -> None:
-    if any(next(folder.rglob(pattern), None) for pattern in WEIGHTS):
+    if next(_files(folder, WEIGHTS), None):
         return
-    found = next((path.name for pattern in UNSAFE for path in folder.rglob(pattern)), None)
+    found = next((path.name for path in _files(folder, UNSAFE)), None)
     if found:
         raise BadInput(
             f"{setting}: '{folder}' holds its weights as {found}, which may carry code. Convert them to safetensors: "
             "load the model where you trust it and call `save_pretrained(FOLDER, safe_serialization=True)`."
         )
     raise BadInput(f"{setting}: '{folder}' holds no model: there is no .safetensors file in it.")
+
+
+def _files(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
+    """A model's files: in its folder or, as an encoder's parts are, one below; what lies deeper is another's."""
+    found = (path for pattern in patterns for depth in (pattern, f"*/{pattern}") for path in folder.glob(depth))
+    return (path for path in found if path.is_file())
 
 
 def _from_hub(name: str, revision: str | None, setting: str) -> Path:

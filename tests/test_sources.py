@@ -110,3 +110,29 @@ def test_no_file_cuts_an_error_by_itself():
     cutting = ('split("\\n")[0]', "splitlines()[0]")
     files = [path for name in ("tasks", "flows") for path in (room / name).rglob("*.py")]
     assert not [path for path in files if any(cut in path.read_text(encoding="utf-8") for cut in cutting)]
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("", "pretrain.model is empty"),
+        ("  ", "pretrain.model is empty"),
+        ("~nobody-of-this-name/model", "can't be a folder"),
+        ("x" * 300, "can't be a folder"),
+    ],
+)
+def test_what_can_be_no_folder_gets_a_sentence(source, reason):
+    with pytest.raises(BadInput, match=reason):
+        folder_of(source, "pretrain.model")
+
+
+def test_weights_that_lie_deep_in_a_folder_are_another_models(tmp_path):
+    """A project's own folder holds models, and is none."""
+    (tmp_path / "models/2024/lm").mkdir(parents=True)
+    (tmp_path / "models/2024/lm/model.safetensors").write_bytes(b"")
+    (tmp_path / "model.safetensors").mkdir()
+    with pytest.raises(BadInput, match=r"holds no model"):
+        folder_of(tmp_path, "pretrain.model")
+    (tmp_path / "0_Transformer").mkdir()
+    (tmp_path / "0_Transformer/model.safetensors").write_bytes(b"")
+    assert folder_of(tmp_path, "pretrain.model") == tmp_path
