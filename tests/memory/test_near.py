@@ -19,7 +19,9 @@ NOON = datetime(2024, 5, 1, 12, tzinfo=SEOUL)
 class Numbers:
     """Stands in for a sentence encoder: a text's vector is a fixed function of its letters."""
 
-    def encode(self, texts, task=None, normalize_embeddings=True):
+    prompts, default_prompt_name = {}, None
+
+    def encode(self, texts, task=None, prompt=None, normalize_embeddings=True):
         vectors = [np.random.default_rng(sum(text.encode()) + len(text)).standard_normal(32) for text in texts]
         return np.stack([vector / np.linalg.norm(vector) for vector in vectors]).astype(np.float32)
 
