@@ -18,7 +18,7 @@ from tasks.corpus.slices import Examples, history
 from tasks.corpus.templates import Templates, read_templates
 from tasks.corpus.text import typed
 from tasks.errors import BadInput
-from tasks.params import PARAMS, RESERVED, SLICE_NAME, Params, load_params
+from tasks.params import PARAMS, Params, is_slice_name, load_params
 from tasks.strict_yaml import compose_yaml
 
 RAW = Path("data/raw")
@@ -109,7 +109,7 @@ def _last_leaf(node: Node) -> Node:
 
 
 def _check_name(root: Path, name: str, folder: Path, params: Params) -> None:
-    if not SLICE_NAME.fullmatch(name) or name in RESERVED:
+    if not is_slice_name(name):
         raise BadInput(f"'{name}' can't be a slice's name: use letters, digits, '.', '_' and '-'.")
     if name in params.timeline:
         raise BadInput(f"The timeline has a slice {name} already. Choose another name.")

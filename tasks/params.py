@@ -8,9 +8,10 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 
 from tasks.corpus.text import entering_name, folded
 from tasks.errors import BadInput
+from tasks.litter import is_litter
 from tasks.method_kinds import check_rehearsal, fitting
 from tasks.method_params import AnyMethod
-from tasks.sections import Positive, Rate, Section, Share
+from tasks.sections import Positive, Rate, Section, Seed, Share
 from tasks.strict_yaml import load_yaml
 
 PARAMS = Path("params.yaml")
@@ -162,7 +163,7 @@ class Entry(Section):
 
 
 class Comparison(Section):
-    seeds: tuple[int, ...]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     first: Methods
     steps: Positive
     joint: Rate
@@ -174,7 +175,7 @@ class Comparison(Section):
 
 
 class Params(Section):
-    seed: int
+    seed: Seed
     threads: Positive
     kind: Kind = "time"
     timeline: dict[str, Slice]
@@ -225,7 +226,7 @@ class Params(Section):
             raise ValueError("timeline is empty: name at least one slice")
         before = BASE
         for name, item in self.timeline.items():
-            if not SLICE_NAME.fullmatch(name) or name in RESERVED:
+            if not is_slice_name(name):
                 raise ValueError(f"'{name}' can't be a slice's name: use letters, digits, '.', '_' and '-'")
             if item.previous != before:
                 raise ValueError(f"slice '{name}' must follow '{before}', not '{item.previous}'")
@@ -235,6 +236,12 @@ class Params(Section):
         if unknown := self.reference.keys() - self.timeline.keys():
             raise ValueError(f"reference names slices that the timeline lacks: {', '.join(sorted(unknown))}")
         return self
+
+
+def is_slice_name(name: str) -> bool:
+    """Whether folders may be called so: not by what is another folder, nor by what DVC and others pass over."""
+    passed_over = is_litter(name) or name.endswith((".dvc", ".partial"))
+    return bool(SLICE_NAME.fullmatch(name)) and name not in RESERVED and not passed_over
 
 
 def load_params(path: Path = PARAMS) -> Params:

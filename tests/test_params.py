@@ -47,6 +47,14 @@ def test_the_default_parameters_are_valid():
         ("seed: 20", "seed: 20\nseed: 21", "given twice"),
         ("seed: 20", "seed: [20", "params.yaml"),
         ("seed: 20", "seed: &a 20\nother: *a", "aliases"),
+        ("seed: 20", "seed: true", "seed"),
+        ("seed: 20", "seed: -1", "seed"),
+        ("seed: 20", "seed: 99999999999999999999999", "seed"),
+        ("threads: 2", "threads: true", "threads"),
+        ("learning_rate: 1.0e-2", "learning_rate: .inf", "encoder.learning_rate"),
+        ("learning_rate: 1.0e-2", "learning_rate: 1e400", "encoder.learning_rate"),
+        ("seeds: [20, 21, 22]", "seeds: []", "comparison.seeds"),
+        ('"2021": {previous: "2020"}', '2021.bak: {previous: "2020"}', "'2021.bak' can't be a slice's name"),
     ],
 )
 def test_a_mistake_in_params_is_named(edited, old, new, expected):

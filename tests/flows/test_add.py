@@ -86,7 +86,9 @@ def test_bad_rows_are_listed_by_file_and_line_and_nothing_is_written(project, ne
     assert contents(project) == before
 
 
-@pytest.mark.parametrize("name", ["one", "base", "naive", "../up", "", "a b", "x" * 65])
+@pytest.mark.parametrize(
+    "name", ["one", "base", "naive", "../up", "", "a b", "x" * 65, "2025.bak", "x.dvc", "Thumbs.db"]
+)
 def test_names_that_exist_or_mean_something_else_are_refused(project, new, name):
     before = contents(project)
     with pytest.raises(BadInput):
