@@ -21,6 +21,7 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.lm.causal import limit_of
+from tasks.lm.generate import BROKEN
 from tasks.lm.logits import precision
 from tasks.lm.methods.method import Method, Row, Shares
 from tasks.lm.methods.replay import with_older
@@ -29,7 +30,6 @@ from tasks.lm.template import ANSWER_MARKER, ANSWER_START, answer_of, prompt_tex
 from tasks.method_params import Generative as GenerativeSettings
 
 ROWS_AT_A_TIME = 128
-BROKEN = "\ufffd"  # bytes that are no character
 
 
 @final

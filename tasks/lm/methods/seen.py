@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks import artifact
+from tasks.lm.pretrained import BASE, base_of
 
 SLICES = "slices.json"  # {"slices": how many were learnt, "by_method": {name: how many of them by it}}
-BASE = "base.json"  # {"pretrained": whether the base was trained elsewhere}; without the file, it was not
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,10 @@ def seen_in(previous: Path, method: str = "", learns: bool = True) -> Seen:
     """
     counts = _counts(previous)
     shown = 0 if learns else 1
-    base = previous / "method" / BASE
     return Seen(
         slices=max(0, counts["slices"] - shown),
         own=max(0, counts["by_method"].get(method, 0) - shown),
-        pretrained=base.exists() and bool(artifact.read_json(base)["pretrained"]),
+        pretrained=bool(base_of(previous)["pretrained"]),
     )
 
 
@@ -53,8 +52,8 @@ def count_slice(previous: Path, out: Path, methods: Iterable[str], learnt: bool)
             counts["by_method"][name] = counts["by_method"].get(name, 0) + 1
     out.mkdir(exist_ok=True)
     artifact.write_json(out / SLICES, counts)
-    if (previous / "method" / BASE).exists():
-        shutil.copy(previous / "method" / BASE, out / BASE)
+    if (previous / BASE).exists():
+        shutil.copy(previous / BASE, out / BASE.name)
 
 
 def _counts(folder: Path) -> dict:
