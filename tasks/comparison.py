@@ -29,7 +29,7 @@ from tasks.lm.pretrained import BASE
 from tasks.params import SLICE_NAME, Entry, Keep, Params, load_params
 from tasks.steps import Log
 
-STEPS = ("tasks.pretrain", "tasks.stage1", "tasks.stage2", "tasks.evaluate")
+STEPS = ("tasks.pretrain", "tasks.stage1", "tasks.stage2", "tasks.evaluate", "tasks.lm.cost")
 UNUSED = ("tasks.retrieval", "tasks.lm.methods")  # no retriever is compared; of the methods only an entry's own count
 FIRST = "first"  # the folder of what all methods start from
 COST = "cost.json"
@@ -123,7 +123,17 @@ def has_first(params: Params, seed: int, examples: Path, work: Path) -> bool:
 
 def _first_key(params: Params, seed: int, examples: Path) -> str:
     entry = Entry(methods=params.comparison.first)
-    return _key(params, entry, seed, params.stage1.steps, examples / next(iter(params.timeline)), "")
+    given = _sum_of_files(str(examples.parent / GENERAL), "*.txt") + _sum_of_files(params.pretrain.model, "**/*")
+    return _key(params, entry, seed, params.stage1.steps, examples / next(iter(params.timeline)), given)
+
+
+@cache
+def _sum_of_files(folder: str, pattern: str) -> str:
+    """SHA-256 of the names and bytes of the files in a folder; of nothing if it is none, such as a name on the hub."""
+    at, total = Path(folder).expanduser(), hashlib.sha256()
+    for path in sorted(path for path in at.glob(pattern) if path.is_file()):
+        total.update(f"{path.relative_to(at).as_posix()} {artifact.file_sum(path)}\n".encode())
+    return total.hexdigest()
 
 
 def _parts(name: str, params: Params, seed: int, examples: Path, work: Path) -> list[_Part]:

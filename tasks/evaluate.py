@@ -105,20 +105,25 @@ def evaluate(
 def measure(model: Any, tokenizer: Any, slices: list[Examples], sample: Sample, settings: Evaluate) -> Knowledge:
     """Score a model on the slices' rows in the sample, and on the stale answers of the last slice."""
     known = Knowledge()
-    trained = {row["target"] for examples in slices for row in examples.train if not row["prompt"]}
-    for name in (examples.name for examples in slices):
+    for examples in slices:
+        name = examples.name
         for kind in QUESTIONS:
             asked = sample[name, kind]
             right = exact_matches(model, tokenizer, asked.rows, settings.batch_tokens)
-            known.add(name, kind, asked.rows, right, asked.each)
-        stated = [row for row in sample[name, "statement"].rows if row["target"] not in trained]
-        unseen = stated or sample[name, "paraphrase"].rows
+            known.add(name, kind, asked.rows, right, asked.weight)
+        unseen = sample[name, "statement" if holds_out_statements(examples) else "paraphrase"].rows
         known.perplexity[name] = perplexity(model, tokenizer, unseen, settings.batch_tokens)
     newest = slices[-1].name
     updated = [row for kind in ("seen", "paraphrase") for row in sample[newest, kind].rows if row["stale"] is not None]
     stale = [{**row, "target": row["stale"]} for row in updated]
     known.add(newest, "stale", stale, exact_matches(model, tokenizer, stale, settings.batch_tokens))
     return known
+
+
+def holds_out_statements(examples: Examples) -> bool:
+    """Whether a slice has statements that it does not train on, though none of them may still be true."""
+    stated = {row["target"] for row in examples.train if not row["prompt"]}
+    return any(row["set"] == "statement" and row["target"] not in stated for row in examples.test)
 
 
 def _ranker(retriever: Path) -> Rank:

@@ -217,7 +217,13 @@ class Params(Section):
         check_rehearsal("methods", self.methods, self.keep.rows)
         check_rehearsal("comparison.first", self.comparison.first, "none")  # nothing is older than the first slice
         for name, entry in self.comparison.entries.items():
-            check_rehearsal(f"comparison.entries.{name}", entry.methods, (entry.keep or self.keep).rows)
+            kept = (entry.keep or self.keep).rows
+            check_rehearsal(f"comparison.entries.{name}", entry.methods, kept)
+            if entry.joint and kept != "all":
+                raise ValueError(
+                    f"comparison.entries.{name}: it retrains the base on everything, and keep.rows is {kept}: "
+                    "give it `keep: {rows: all}`"
+                )
         return self
 
     @model_validator(mode="after")

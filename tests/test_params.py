@@ -152,6 +152,10 @@ def test_a_method_that_repeats_older_rows_is_refused_where_none_are_kept(edited,
         ("{keep: {rows: none}, methods: [{name: generative}, {name: distillation}]}", None),
         ("{keep: {rows: none}, methods: [{name: distillation, rows: fresh}]}", None),
         ("{keep: {rows: capped}, methods: [{name: der}]}", None),
+        (
+            "{keep: {rows: capped}, methods: [{name: joint}], joint: true}",
+            "comparison.entries.ours: it retrains the base",
+        ),
     ],
 )
 def test_an_entry_of_the_comparison_with_nothing_to_rehearse_is_refused(edited, entry, expected):

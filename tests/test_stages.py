@@ -1,6 +1,7 @@
 """The steps that train, on a timeline of two small slices."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -178,10 +179,15 @@ def test_own_perplexity_is_of_text_that_was_not_trained_on(root, tmp_path):
     model, tokenizer = load(root / "two/lm")
     trained = {row["target"] for each in slices for row in each.train if not row["prompt"]}
     found = measure(model, tokenizer, slices, sample, EVALUATE).perplexity
-    for name in ("one", "two"):
-        unseen = [row for row in sample[name, "statement"].rows if row["target"] not in trained]
-        rows = unseen or sample[name, "paraphrase"].rows
-        assert found[name] == perplexity(model, tokenizer, rows, EVALUATE.batch_tokens)
+    for examples in slices:
+        unseen = [row for row in examples.test if row["set"] == "statement" and row["target"] not in trained]
+        rows = unseen or sample[examples.name, "paraphrase"].rows
+        assert found[examples.name] == perplexity(model, tokenizer, rows, EVALUATE.batch_tokens)
+    held_out = [{**row, "set": "statement"} for row in slices[0].test if row["set"] == "paraphrase"][:1]
+    stating = replace(slices[0], test=[*slices[0].test, {**held_out[0], "id": "one/9/en/statement", "target": "New."}])
+    gone = {("one", kind): replace(sample["one", kind], rows=[]) for kind in ("seen", "everyday", "statement")}
+    found = measure(model, tokenizer, [stating], sample | gone, EVALUATE).perplexity
+    assert found["one"] is None  # and not what the answers have, which is something else
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path, root):

@@ -6,6 +6,7 @@ question that it knows, and it answers something else. So some of the training q
 """
 
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 from random import Random
 from typing import Annotated, NamedTuple
 
@@ -80,8 +81,9 @@ def everyday(template: str, wordings: tuple[str, ...], subject: str, frames: Fra
         random: chooses.
     """
     question = template.replace(SUBJECT, subject)
-    kinds = ["lower_case"] * (question != question.lower()) + ["punctuation", "typo", "word_order"]
-    kinds += [name for name in ("greeting", "politeness") if getattr(frames, name)] + ["wording"] * bool(wordings)
+    kinds = ["punctuation"] + [name for name in ("greeting", "politeness") if getattr(frames, name)]
+    kinds += ["lower_case"] * (question != question.lower()) + ["typo"] * any(map(str.isalpha, question))
+    kinds += ["word_order"] * bool(_unlike_neighbours(template.split(" "))) + ["wording"] * bool(wordings)
     kind = random.choice(kinds)
     if kind == "word_order":
         return kind, swapped(template, random).replace(SUBJECT, subject)
@@ -126,8 +128,8 @@ def typo(text: str, random: Random) -> str:
     if ord(letter) in HANGUL:
         wrong = _other_syllable(letter, random)
     else:
-        behind = rest[:1] if rest[:1].isalpha() else ""
-        wrong = random.choice([behind + letter, "", letter * 2])
+        behind = rest[:1] if rest[:1].isalpha() and rest[:1] != letter else ""
+        wrong = random.choice([behind + letter, "", letter * 2] if behind else ["", letter * 2])
         rest = rest[1:] if behind and wrong == behind + letter else rest
     return text[:place] + wrong + rest
 
@@ -142,11 +144,15 @@ def _other_syllable(syllable: str, random: Random) -> str:
 def swapped(text: str, random: Random) -> str:
     """Two neighbouring words in the other order."""
     words = text.split(" ")
-    if len(words) < 3:
-        return text
-    place = random.randrange(len(words) - 1)
-    words[place], words[place + 1] = words[place + 1], words[place]
+    if places := _unlike_neighbours(words):
+        place = random.choice(places)
+        words[place], words[place + 1] = words[place + 1], words[place]
     return " ".join(words)
+
+
+def _unlike_neighbours(words: list[str]) -> list[int]:
+    """Where a word of a text of three or more is followed by another one."""
+    return [place for place, (one, other) in enumerate(pairwise(words)) if one != other] if len(words) > 2 else []
 
 
 def shortened(text: str, spare: Collection[str], random: Random) -> str:

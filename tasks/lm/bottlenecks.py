@@ -37,8 +37,8 @@ class Bottlenecks(nn.Module):
         super().__init__()
         blocks = blocks_of(model)
         self.width = width
-        self.each = nn.ModuleList(Bottleneck(model.config.hidden_size, width) for _ in blocks)
-        for block, adapter in zip(blocks, self.each, strict=True):
+        self.adapters = nn.ModuleList(Bottleneck(model.config.hidden_size, width) for _ in blocks)
+        for block, adapter in zip(blocks, self.adapters, strict=True):
             block.register_forward_hook(adapter.after_block)  # type: ignore[union-attr, arg-type]
 
     def description(self) -> dict[str, Any]:

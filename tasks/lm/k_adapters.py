@@ -59,7 +59,7 @@ class KAdapters(nn.Module):
     def __init__(self, model: PreTrainedModel, width: int, layers: list[int], slices: int):
         super().__init__()
         self.width, self.model_width, self.places = width, model.config.hidden_size, list(layers)
-        self.each = nn.ModuleList()
+        self.adapters = nn.ModuleList()
         for _ in range(slices):
             self.add()
         self.taken: dict[int, Tensor] = {}  # of the forward pass that runs, by block
@@ -70,11 +70,11 @@ class KAdapters(nn.Module):
 
     def add(self) -> None:
         """Add the adapter of one more slice."""
-        device = next(self.parameters()).device if len(self.each) else None
-        self.each.append(KAdapter(self.model_width, self.width, len(self.places)).to(device))
+        device = next(self.parameters()).device if len(self.adapters) else None
+        self.adapters.append(KAdapter(self.model_width, self.width, len(self.places)).to(device))
 
     def description(self) -> dict[str, Any]:
-        return {"kind": "k_adapter", "width": self.width, "layers": self.places, "slices": len(self.each)}
+        return {"kind": "k_adapter", "width": self.width, "layers": self.places, "slices": len(self.adapters)}
 
     def take(self, place: int, block: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         """A forward hook of a block: keep its hidden state."""
@@ -84,6 +84,6 @@ class KAdapters(nn.Module):
     def after_backbone(self, backbone: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         """A forward hook of the backbone: add what the adapters make of the states that were taken."""
         taken, last = [self.taken.pop(place) for place in self.places], output.last_hidden_state
-        change = sum(adapter(taken, last.float()) for adapter in self.each)
+        change = sum(adapter(taken, last.float()) for adapter in self.adapters)
         output.last_hidden_state = last + change.to(last.dtype)
         return output

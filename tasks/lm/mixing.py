@@ -1,7 +1,7 @@
 """What a slice is trained on: its own rows, and of older slices what may still be used and is still true."""
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -41,8 +41,8 @@ class Variation:
         return [self._varied(row, number) for row in rows] if self.share and self.manners else rows
 
     def rounds(self, epochs: float) -> int:
-        """How often a slice's own rows are written: first as they are, then varied, as often as they come back."""
-        return max(2, min(MOST_ROUNDS, round(epochs))) if self.share and self.manners else 1
+        """How often a slice's own rows are written, each time in another variation: as often as they come back."""
+        return max(1, min(MOST_ROUNDS, round(epochs))) if self.share and self.manners else 1
 
     def _varied(self, row: Row, number: int) -> Row:
         random = Random(f"{self.seed} {number} {row['id']}")
@@ -103,16 +103,17 @@ def encoded(
     seed: int,
     vary: Variation = AS_THEY_ARE,
 ) -> list[Part]:
-    """The shares as sequences, questions varied. Of older rows only about as many are encoded as `tokens` can hold.
+    """The shares as sequences, questions varied: of the first share, the slice's own rows, half as many as of the others.
 
-    So the work does not grow with the number of older slices.
+    Of older rows only about as many are encoded as `tokens` can hold, so the work does not grow with the number of slices.
     """
     first, *others = shares
-    sequences = encode(first.rows, tokenizer, limit)
+    own = replace(vary, share=vary.share / 2)  # what is new is learnt as it is first
+    sequences = encode(own(first.rows, 0), tokenizer, limit)
     size = sum(len(each.ids) for each in sequences)
     mean = size / max(1, len(sequences)) or limit
-    for number in range(1, vary.rounds(tokens * first.share / max(1, size))):
-        sequences += encode(vary(first.rows, number), tokenizer, limit)
+    for number in range(1, own.rounds(tokens * first.share / max(1, size))):
+        sequences += encode(own(first.rows, number), tokenizer, limit)
     parts = [Part(sequences, first.share, first.decay)]
     for number, each in enumerate(others, start=1):
         rows = at_most(each.rows, max(MIN_ROWS, round(SLACK * tokens * each.share / mean)), seed + number)
@@ -127,9 +128,9 @@ def write_older(path: Path, shares: Shares, older: list[Row], fresh: int, seed: 
     """
     others = shares[1:]
     rows = [row for each in others for row in each.rows if not row.get("whole")] or older
-    replayed, trained = (sum(each.share for each in some if each.rows) for some in (others, shares))
+    replayed, trained = (sum(each.mean_share for each in some if each.rows) for some in (others, shares))
     share = replayed / trained if trained else 0.0
-    rows = at_most(rows, OLDER_ROWS * fresh or len(rows), seed)
+    rows = at_most(rows, OLDER_ROWS * max(fresh, MIN_ROWS), seed)
     artifact.write_json(path, {"share": share, "rows": rows, "knew": knew})
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from tasks.corpus.slices import Row
+from tasks.lm.batches import PHASES
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,11 @@ class Share:
     share: float
     decay: float = 1.0
     as_is: bool = False
+
+    @property
+    def mean_share(self) -> float:
+        """The share over all steps, relative to those of others, in the mean."""
+        return self.share * sum(self.decay**fifth for fifth in range(PHASES)) / PHASES
 
 
 Shares = list[Share]

@@ -34,7 +34,7 @@ def ask_with_shots(
             asked = sample[examples.name, kind]
             rows = with_shots(asked.rows, shots, tokenizer, limit_of(model))
             right = exact_matches(model, tokenizer, rows, settings.batch_tokens)
-            known.add(examples.name, kind, asked.rows, right, asked.each)
+            known.add(examples.name, kind, asked.rows, right, asked.weight)
     return {"shots": settings.shots, **known.accuracies(), "valid": valid_accuracy(known)}
 
 

@@ -23,7 +23,10 @@ def classify(
     """Let the model answer, word by word, the rows of those slices whose targets are labels; None if there are none."""
     labels = labels_of(slices)
     asked = [
-        (row, sample[name, "seen"].each) for name in labels for row in sample[name, "seen"].rows if row["fact"] is None
+        (row, sample[name, "seen"].weight)
+        for name in labels
+        for row in sample[name, "seen"].rows
+        if row["fact"] is None
     ]
     if not asked:
         return None

@@ -9,14 +9,14 @@ KINDS = ("seen", "paraphrase", "everyday", "statement")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """rows: what is asked. each: how many rows one of them stands for; exactly 1.0 if none was left out."""
+class SampledRows:
+    """rows: what is asked. weight: how many rows one of them stands for; exactly 1.0 if none was left out."""
 
     rows: list[Row]
-    each: float = 1.0
+    weight: float = 1.0
 
 
-Sample = dict[tuple[str, str], Asked]  # by slice and kind of test row
+Sample = dict[tuple[str, str], SampledRows]  # by slice and kind of test row
 
 
 def sample_rows(slices: list[Examples], valid: dict[str, Row], most: int) -> Sample:
@@ -24,19 +24,24 @@ def sample_rows(slices: list[Examples], valid: dict[str, Row], most: int) -> Sam
 
     A slice with fewer rows than its share leaves the rest to the others; every slice has one at least. Of a slice
     those rows are taken whose ids have the smallest hashes, so that a row stays in the sample as long as its
-    slice's share allows: with every later slice the sample only shrinks.
+    slice's share allows: with every later slice the sample only shrinks. Statements that were trained on are left out.
     """
     sample: Sample = {}
+    stated = {row["target"] for examples in slices for row in examples.train if not row["prompt"]}
     for kind in KINDS:
         found = {
-            examples.name: [row for row in still_true(examples.test, valid) if row["set"] == kind]
+            examples.name: [
+                row
+                for row in still_true(examples.test, valid)
+                if row["set"] == kind and (kind != "statement" or row["target"] not in stated)
+            ]
             for examples in slices
         }
         share = _share([len(rows) for rows in found.values()], most)
         for name, rows in found.items():
             chosen = set(sorted((row["id"] for row in rows), key=_hash)[:share])
             kept = [row for row in rows if row["id"] in chosen]
-            sample[name, kind] = Asked(kept, len(rows) / len(kept) if kept else 1.0)
+            sample[name, kind] = SampledRows(kept, len(rows) / len(kept) if kept else 1.0)
     return sample
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from tasks.corpus.general import General
 from tasks.corpus.slices import Row
 from tasks.lm.batches import Mixture, Part, encode
-from tasks.lm.causal import limit_of, load
+from tasks.lm.causal import limit_of, load, shorten
 from tasks.lm.training import Diverged, Schedule, train
 from tasks.params import Pretrained
 from tasks.scoring.answers import perplexity
@@ -49,6 +49,7 @@ def try_rates(
         The rate (the smallest if none is harmless), and what each trial measured, the largest rate first.
     """
     model, tokenizer = load(source)
+    shorten(model, batch_tokens)
     before = general_perplexity(model, tokenizer, texts, EVALUATION_TOKENS)
     data = Mixture(
         [Part(encode(rows, tokenizer, limit_of(model)), 1.0)], batch_tokens, settings.trial_steps, seed, model.device
@@ -59,6 +60,7 @@ def try_rates(
     for rate in sorted(settings.learning_rates, reverse=True):
         del model
         model, _ = load(source)
+        shorten(model, batch_tokens)
         schedule = Schedule(settings.trial_steps, rate, WARMUP, settings.trial_steps + 1)
         try:
             train(model, data, schedule, scratch=scratch, log=log, seed=seed)

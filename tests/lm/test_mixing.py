@@ -3,7 +3,7 @@ import pytest
 from tasks import artifact
 from tasks.corpus.everyday import Manner
 from tasks.lm.batches import encode
-from tasks.lm.mixing import AS_THEY_ARE, MOST_ROUNDS, SLACK, Variation, encoded, write_older
+from tasks.lm.mixing import AS_THEY_ARE, MIN_ROWS, MOST_ROUNDS, SLACK, Variation, encoded, write_older
 from tasks.lm.shares import Share, at_most, split_off
 
 
@@ -67,31 +67,46 @@ def test_a_share_of_the_questions_about_facts_is_varied_and_in_another_way_each_
     assert AS_THEY_ARE(rows, 0) is rows and Variation(0.5)(rows, 0) is rows
 
 
-def test_own_rows_get_a_variation_for_every_time_that_they_come_back(tiny):
+def test_own_rows_get_a_variation_for_every_time_that_they_come_back_and_half_as_often(tiny):
     _, tokenizer = tiny
-    fresh, older = questions_of("new", 20), questions_of("old", 30)
+    fresh, older = questions_of("new", 200), questions_of("old", 300)
     vary = Variation(1.0, {"en": Manner(("Hey, {question}",))})
     plain = encode(fresh, tokenizer, 64)
     size = sum(len(each.ids) for each in plain)
-    for epochs, count in ((0.2, 2), (3.1, 3), (100, MOST_ROUNDS)):
+    for epochs, count in ((0.2, 1), (1.2, 1), (3.8, 3), (100, MOST_ROUNDS)):
         shares = [Share(fresh, 0.4), Share(older, 0.6)]
         own, others = encoded(shares, tokenizer, 64, round(size * epochs / 0.4), 0, vary)
-        assert len(own.sequences) == 20 * count and len(others.sequences) == 30
-        assert own.sequences[:20] == plain  # what is new is met as it is first
-    assert len({tuple(each.ids) for each in own.sequences}) > 100
+        assert len(own.sequences) == 200 * count and len(others.sequences) <= 300
+        clean = sum(one == two for one, two in zip(own.sequences, plain * count, strict=True)) / len(own.sequences)
+        assert 0.45 < clean < 0.65  # a few variations change nothing
+    clean = sum(each in encode(older, tokenizer, 64) for each in others.sequences) / len(others.sequences)
+    assert clean < 0.2
+    assert len({tuple(each.ids) for each in own.sequences}) > 600
 
 
 @pytest.mark.parametrize("replayed", [True, False])
 def test_stage2_is_left_what_was_replayed_or_what_could_have_been(tmp_path, replayed):
-    fresh, older = rows_of("new", 10), rows_of("old", 100)
+    fresh, older = rows_of("new", 10), rows_of("old", 300)
     shares = (
         [Share(fresh, 0.4), Share(older[:20] + rows_of("whole", 5, whole=True), 0.6)] if replayed else [Share(fresh, 1)]
     )
     write_older(tmp_path / "older.json", shares, older, len(fresh), seed=0, knew=False)
     told = artifact.read_json(tmp_path / "older.json")
     assert told["share"] == (pytest.approx(0.6) if replayed else 0)
-    assert len(told["rows"]) == (20 if replayed else 30)
+    assert len(told["rows"]) == (20 if replayed else 3 * MIN_ROWS)
     assert {row["id"].split("/")[0] for row in told["rows"]} == {"old"}
+
+
+def test_stage2_is_left_the_share_that_a_falling_one_had_in_the_mean(tmp_path):
+    shares = [Share(rows_of("new", 10), 0.15), Share(rows_of("old", 20), 0.85, decay=0.8)]
+    write_older(tmp_path / "older.json", shares, [], 10, seed=0, knew=True)
+    mean = 0.85 * (1 + 0.8 + 0.64 + 0.512 + 0.4096) / 5
+    assert artifact.read_json(tmp_path / "older.json")["share"] == pytest.approx(mean / (mean + 0.15))
+
+
+def test_a_slice_without_rows_leaves_no_more_older_ones_than_a_small_slice(tmp_path):
+    write_older(tmp_path / "older.json", [Share([], 1.0)], rows_of("old", 1000), 0, seed=0, knew=True)
+    assert len(artifact.read_json(tmp_path / "older.json")["rows"]) == 3 * MIN_ROWS
 
 
 def test_where_nothing_was_trained_on_nothing_is_left_to_stage2(tmp_path):

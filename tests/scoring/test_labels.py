@@ -11,7 +11,7 @@ def rows(*targets):
 
 
 def examples(name, *targets, tests=()):
-    train = [{"kind": "example", "target": target} for target in targets]
+    train = [{"kind": "example", "prompt": "?", "target": target} for target in targets]
     test = [
         {"id": f"{name}/examples/{number}", "set": kind, "prompt": f"{target} {number}", "target": target,
          "fact": None, "stale": None}

@@ -12,7 +12,7 @@ from tasks.scoring.sampling import sample_rows
 
 def made(name, count, fact=None):
     rows = [
-        {"id": f"{name}/examples/{number}", "set": kind, "fact": fact, "stale": None}
+        {"id": f"{name}/examples/{number}", "set": kind, "fact": fact, "stale": None, "target": f"{number} is so."}
         for number in range(count) for kind in ("seen", "paraphrase", "statement")
     ]  # fmt: skip
     return Examples(name=name, test=rows)
@@ -46,7 +46,16 @@ def test_a_timeline_with_fewer_rows_is_asked_all_of_them_in_their_order():
         assert [row for kind in ("seen", "paraphrase", "statement") for row in sample[each.name, kind].rows] == sorted(
             each.test, key=lambda row: ("seen", "paraphrase", "statement").index(row["set"])
         )
-        assert sample[each.name, "seen"].each == 1.0
+        assert sample[each.name, "seen"].weight == 1.0
+
+
+def test_a_statement_that_any_slice_trained_on_is_left_out_and_the_question_is_asked():
+    slices = timeline([3, 2])
+    slices[1].train.append({"prompt": "", "target": "1 is so."})
+    slices[1].train.append({"prompt": "What is 2?", "target": "2 is so."})
+    sample = sample_rows(slices, {}, 10)
+    assert ids(sample, "s0", "statement") == ["s0/examples/0", "s0/examples/2"]
+    assert len(ids(sample, "s0")) == 3 and ids(sample, "s1", "statement") == ["s1/examples/0"]
 
 
 def test_a_row_stays_in_the_sample_as_long_as_its_slices_share_allows():
@@ -79,7 +88,7 @@ def test_a_sampled_slice_weighs_as_much_as_all_its_rows():
     for name, right in (("old", False), ("new", True)):
         for kind in ("seen", "paraphrase"):
             asked = sample[name, kind]
-            known.add(name, kind, asked.rows, [right] * len(asked.rows), asked.each)
+            known.add(name, kind, asked.rows, [right] * len(asked.rows), asked.weight)
     assert known.rows() == {"old": 10, "new": 10}
     assert valid_accuracy(known) == {"accuracy": pytest.approx(0.1), "paraphrase_accuracy": pytest.approx(0.1)}
     told = categories(known, slices[-1])

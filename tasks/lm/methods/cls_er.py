@@ -26,7 +26,7 @@ class ClsEr(Method):
 
     z' are, place by place, the logits of the average that gives the true token the higher probability. At step t a
     model is updated with probability `rate`, by d = min(decay, 1 - 1 / (t + 1)). Each slice starts both averages
-    at the stable model of the slice before. Without replay beside it, it is an average of the weights.
+    at the stable model of the slice before, whose steps count on: d is then decay. Without replay beside it, it is an average of the weights.
     """
 
     def __init__(self, settings: ClsErSettings, seed: int):
@@ -54,7 +54,7 @@ class ClsEr(Method):
     def after_update(self, model: PreTrainedModel, step: int) -> None:
         random = torch.Generator().manual_seed(self.seed * 1_000_003 + step)  # so that a resumed run draws the same
         stable, plastic = torch.rand(2, generator=random).tolist()
-        warm = 1 - 1 / (step + 1)
+        warm = 1.0 if self.seen.knows else 1 - 1 / (step + 1)  # or the first steps would overwrite what was averaged
         if stable < self.settings.stable_rate:
             move(self.stable, model, min(self.settings.stable_decay, warm))
         if plastic < self.settings.plastic_rate:

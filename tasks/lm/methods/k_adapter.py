@@ -42,7 +42,7 @@ class KAdapter(Method):
                 torch.manual_seed(self.seed + slices)
                 adapters.add()
         model.requires_grad_(False)
-        adapters.each[-1].requires_grad_(True)
+        adapters.adapters[-1].requires_grad_(True)
         return model
 
     def before_update(self, model: PreTrainedModel, step: int, rate: float) -> float:

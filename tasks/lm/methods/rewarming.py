@@ -14,10 +14,13 @@ from tasks.method_params import Rewarming as RewarmingSettings
 
 @final
 class Rewarming(Method):
-    """Multiplies every learning rate by decay ** (slices seen), but by no less than `floor`."""
+    """Multiplies every learning rate by decay ** (slices seen), but by no less than `floor`.
+
+    A base that was pretrained elsewhere counts as one: it had its own warm-up.
+    """
 
     def __init__(self, settings: RewarmingSettings, seed: int):
         self.settings = settings
 
     def before_update(self, model: PreTrainedModel, step: int, rate: float) -> float:
-        return rate * max(self.settings.floor, self.settings.decay**self.seen.slices)
+        return rate * max(self.settings.floor, self.settings.decay ** (self.seen.slices + self.seen.pretrained))

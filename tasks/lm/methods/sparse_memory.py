@@ -7,7 +7,8 @@ are most active. The score is TF-IDF, as in Lin et al.; accesses are the terms h
     score(i) = c(i) / sum_j c(j) * log((1 + N) / (1 + df(i)))
 
 c(i) counts the accesses by the slice's rows, and df(i) of the N rows of earlier slices accessed slot i. The slots of
-the highest score in each layer are trained, and nothing else is.
+the highest score in each layer are trained, and nothing else is. Where no row was counted before, because the base was
+pretrained elsewhere or other methods taught it, every slot is as rare, and c(i) alone decides.
 """
 
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ Item = TypeVar("Item")
 
 @final
 class SparseMemory(Method):
-    """Trains `slots` of each layer's memory. The first slice, which has none to be compared with, trains everything.
+    """Trains `slots` of each layer's memory. The first slice of a base that was built here trains everything.
 
     What the next slice needs is one count per slot, whatever the number of slices.
     """
@@ -48,13 +49,15 @@ class SparseMemory(Method):
         self.settings = settings
         self.seed = seed
         self.earlier: dict[str, Tensor] = {}
-        self.kept: list[tuple[Tensor, Tensor, Tensor]] = []  # a weight, which of it is trained, and what it was
+        self.spares = False  # whether there is something to keep, so that only some slots are trained
+        self.frozen_slots: list[tuple[Tensor, Tensor, Tensor]] = []  # a weight, which of it is trained, and what it was
 
     def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
         self.model, self.tokenizer = model, tokenizer
         path = previous / "method" / FREQUENCIES
-        if path.exists():
-            self.earlier = load_file(path)
+        self.earlier = load_file(path) if path.exists() else {}
+        self.spares = bool(self.earlier) or self.seen.knows
+        if self.spares:
             model.requires_grad_(False)
             for name in memories(model):
                 for weight, _ in slot_weights(model, name):
@@ -65,23 +68,24 @@ class SparseMemory(Method):
         return model
 
     def examples(self, shares: Shares, older: list[Row]) -> Shares:
-        if self.earlier:
+        if self.spares:
             measured = shares[0].rows or [row for each in shares for row in each.rows]
             rows = sampled(measured, self.settings.samples, self.seed)
             counts, _ = accesses(self.model, encode(rows, self.tokenizer, limit_of(self.model)), self.settings.accessed)
             for name, count in counts.items():
-                score = specificity(count, self.earlier[name], int(self.earlier[ROWS]))
+                frequency = self.earlier.get(name, torch.zeros_like(count))
+                score = specificity(count, frequency, int(self.earlier.get(ROWS, 0)))
                 best = score.argsort(descending=True, stable=True)[: max(1, round(self.settings.slots * len(score)))]
                 chosen = torch.zeros(len(score), dtype=torch.bool).index_fill_(0, best, True).to(self.model.device)
                 for weight, dimension in slot_weights(self.model, name):
                     numbered = chosen.repeat(weight.shape[dimension] // len(chosen))
                     trained = numbered.view([-1 if each == dimension else 1 for each in range(weight.dim())])
-                    self.kept.append((weight, trained, weight.detach().clone()))
+                    self.frozen_slots.append((weight, trained, weight.detach().clone()))
         return shares
 
     @torch.no_grad()
     def after_update(self, model: PreTrainedModel, step: int) -> None:
-        for weight, trained, before in self.kept:  # weight decay moves what has no gradient, too
+        for weight, trained, before in self.frozen_slots:  # weight decay moves what has no gradient, too
             weight.copy_(torch.where(trained, weight, before))
 
     def end(self, model: PreTrainedModel, data: Mixture, out: Path) -> PreTrainedModel:
@@ -95,8 +99,9 @@ class SparseMemory(Method):
 
 
 def specificity(count: Tensor, frequency: Tensor, rows: int) -> Tensor:
-    """The score of each slot: its share of all accesses, times log((1 + N) / (1 + df))."""
-    return count.double() / max(1, int(count.sum())) * ((1 + rows) / (1 + frequency.double())).log()
+    """The score of each slot: its share of all accesses, times log((1 + N) / (1 + df)), or 1 if there were no rows."""
+    rarity = ((1 + rows) / (1 + frequency.double())).log() if rows else torch.ones(len(frequency))
+    return count.double() / max(1, int(count.sum())) * rarity
 
 
 def memories(model: PreTrainedModel) -> dict[str, nn.Linear]:

@@ -27,7 +27,7 @@ def gpt2():
 
 
 def strong(model):
-    for module in adapter_of(model).each:
+    for module in adapter_of(model).adapters:
         nn.init.normal_(module.up.weight, generator=torch.Generator().manual_seed(0))
     return model
 
@@ -48,7 +48,7 @@ def test_after_each_block_its_output_goes_through_the_adapter(tiny, tmp_path, ma
         block.register_forward_hook(lambda _, inputs, keywords, output: seen.append((inputs, keywords, output)),
                                     with_kwargs=True)  # fmt: skip
     hidden_states(model, IDS)
-    for block, adapter, (inputs, keywords, output) in zip(blocks, adapter_of(model).each, seen, strict=True):
+    for block, adapter, (inputs, keywords, output) in zip(blocks, adapter_of(model).adapters, seen, strict=True):
         plain = block(*inputs, **keywords)
         squeezed = nn.functional.gelu(plain @ adapter.down.weight.T + adapter.down.bias)
         expected = plain + squeezed @ adapter.up.weight.T + adapter.up.bias

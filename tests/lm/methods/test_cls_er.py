@@ -9,6 +9,7 @@ from tasks.lm.batches import Mixture, Part, collate, encode
 from tasks.lm.causal import build
 from tasks.lm.logits import answer_logits
 from tasks.lm.methods.cls_er import ClsEr, logits_by
+from tasks.lm.methods.seen import Seen
 from tasks.lm.training import Schedule, train
 from tasks.method_params import ClsEr as ClsErSettings
 from tests.lm.conftest import SETTINGS
@@ -131,6 +132,17 @@ def test_an_average_that_always_moves_follows_the_formula(tmp_path):
         plastic = fast * plastic + (1 - fast) * model.weight.item()
     assert float(method.stable["weight"]) == pytest.approx(stable, rel=1e-5)
     assert float(method.plastic["weight"]) == pytest.approx(plastic, rel=1e-5)
+
+
+def test_a_later_slice_does_not_overwrite_what_was_averaged(tmp_path):
+    model = nn.Linear(1, 1, bias=False)
+    method = begun(model, None, None, stable_rate=1.0, plastic_rate=1.0, stable_decay=0.9, plastic_decay=0.5)
+    method.seen = Seen(slices=1)
+    before = model.weight.item()
+    with torch.no_grad():
+        model.weight += 1
+    method.after_update(model, 0)
+    assert float(method.stable["weight"]) == pytest.approx(before + 0.1, rel=1e-5)
 
 
 def test_the_stable_model_is_kept(tiny, tmp_path):

@@ -19,7 +19,7 @@ def k_adapter(seed=3, **settings):
 
 
 def strong(model):
-    for adapter in adapter_of(model).each:
+    for adapter in adapter_of(model).adapters:
         nn.init.normal_(adapter.join.weight, std=0.1, generator=torch.Generator().manual_seed(0))
     return model
 
@@ -40,7 +40,7 @@ def test_its_output_is_added_to_the_last_hidden_state(tiny, tmp_path):
     model(IDS)
     states = [reported[1], blocks[0]]  # the last block's before the final norm
     model = strong(k_adapter().begin(model, tokenizer, tmp_path))
-    (adapter,) = adapter_of(model).each
+    (adapter,) = adapter_of(model).adapters
     assert len(adapter.layers) == 2
     state = 0.0
     for hidden, layer in zip(states, adapter.layers, strict=True):
@@ -69,7 +69,7 @@ def test_a_slice_trains_its_adapter_alone_and_the_model_carries_it(tiny, rows, t
     previous = start(tiny, tmp_path / "base")
     trained, said = train_slice(k_adapter(), rows, previous, tmp_path / "one")
     after = weights(tmp_path / "one")
-    assert changed(weights(previous), after) == {name for name in after if name.startswith("adapter.each.0.")}
+    assert changed(weights(previous), after) == {name for name in after if name.startswith("adapter.adapters.0.")}
     loaded, tokenizer = load(tmp_path / "one")
     assert all(value.requires_grad for value in loaded.parameters())
     assert torch.equal(logits(loaded), said)
@@ -105,10 +105,10 @@ def test_each_slice_adds_one_and_the_earlier_ones_stay(tiny, rows, tmp_path):
     assert torch.equal(logits(load(tmp_path / "two")[0]), then)
     after = weights(tmp_path / "two")
     moved = changed(weights(tmp_path / "one"), after)
-    assert moved == {name for name in after if name.startswith("adapter.each.1.")}
+    assert moved == {name for name in after if name.startswith("adapter.adapters.1.")}
     assert moved
     train_slice(k_adapter(), rows, tmp_path / "two", tmp_path / "three")
-    assert len(adapter_of(load(tmp_path / "three")[0]).each) == 3
+    assert len(adapter_of(load(tmp_path / "three")[0]).adapters) == 3
 
 
 def test_adapters_of_two_slices_do_not_see_each_other(tiny, tmp_path):
@@ -121,7 +121,7 @@ def test_adapters_of_two_slices_do_not_see_each_other(tiny, tmp_path):
     alone = []
     for silent in (1, 0):
         one = copy.deepcopy(model)
-        nn.init.zeros_(adapter_of(one).each[silent].join.weight)
+        nn.init.zeros_(adapter_of(one).adapters[silent].join.weight)
         alone.append(hidden_states(one, IDS) - plain)
     torch.testing.assert_close(both, sum(alone), rtol=1e-4, atol=1e-5)
 
@@ -130,7 +130,9 @@ def test_one_adapter_can_be_trained_on(tiny, rows, tmp_path):
     train_slice(k_adapter(per_slice=False), rows[:6], start(tiny, tmp_path / "base"), tmp_path / "one")
     train_slice(k_adapter(per_slice=False), rows[6:], tmp_path / "one", tmp_path / "two")
     after = weights(tmp_path / "two")
-    assert changed(weights(tmp_path / "one"), after) == {name for name in after if name.startswith("adapter.each.0.")}
+    assert changed(weights(tmp_path / "one"), after) == {
+        name for name in after if name.startswith("adapter.adapters.0.")
+    }
 
 
 def test_a_copy_of_the_model_has_adapters_of_its_own(tiny, tmp_path):

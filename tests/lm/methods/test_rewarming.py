@@ -22,5 +22,11 @@ def test_the_peak_falls_from_slice_to_slice_down_to_the_floor(tiny, tmp_path):
     assert found == [pytest.approx((value, value)) for value in (1.0, 0.5, 0.25, 0.2, 0.2)]
 
 
+def test_a_base_that_was_pretrained_elsewhere_has_been_warmed_up_once():
+    method = Rewarming(RewarmingSettings(name="rewarming", decay=0.5, floor=0.2), seed=0)
+    method.seen = Seen(pretrained=True)
+    assert method.before_update(None, 0, 2.0) == pytest.approx(1.0)
+
+
 def test_a_decay_of_one_changes_nothing(tiny, tmp_path):
     assert factors(tiny, tmp_path, RewarmingSettings(name="rewarming", decay=1.0), slices=3) == [(1.0, 1.0)] * 3

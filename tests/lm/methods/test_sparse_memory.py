@@ -9,6 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tasks.errors import BadInput
 from tasks.lm.batches import Mixture, Part, encode
 from tasks.lm.methods.method import Share
+from tasks.lm.methods.seen import Seen
 from tasks.lm.methods.sparse_memory import SparseMemory, accesses, memories, slot_weights, specificity
 from tasks.lm.training import Schedule, train
 from tasks.method_params import SparseMemory as SparseMemorySettings
@@ -50,7 +51,7 @@ def trained_on(model, tokenizer, rows, folder, **given):
 
 
 def chosen_slots(method, name):
-    return next(trained.flatten() for weight, trained, _ in method.kept if weight is name)
+    return next(trained.flatten() for weight, trained, _ in method.frozen_slots if weight is name)
 
 
 def test_the_score_is_the_share_of_accesses_times_the_logarithm_of_rarity():
@@ -148,10 +149,23 @@ def test_the_counts_of_a_slice_add_to_those_of_the_slices_before(tiny, rows, tmp
     assert all(value.requires_grad for value in model.parameters())
 
 
+def test_the_first_slice_of_a_pretrained_base_trains_the_slots_that_it_uses_most(tiny, rows, tmp_path):
+    model, tokenizer = tiny
+    method = SparseMemory(settings(slots=0.1), seed=0)
+    method.seen = Seen(pretrained=True)
+    method.begin(model, tokenizer, tmp_path)
+    method.examples([Share(rows, 1.0)], [])
+    counts, _ = accesses(model, encode(rows, tokenizer, 64), 0.05)
+    for name, count in counts.items():
+        mask = chosen_slots(method, model.get_parameter(f"{name}.weight"))
+        assert int(mask.sum()) == 13 and count[mask].min() >= count[~mask].max()
+    assert not model.gpt_neox.embed_in.weight.requires_grad
+
+
 def test_the_first_slice_trains_everything(tiny, rows, tmp_path):
     model, tokenizer = tiny
     method, before = trained_on(model, tokenizer, rows, tmp_path, slots=0.1)
-    assert method.kept == []
+    assert method.frozen_slots == []
     assert all(not torch.equal(value, before[name]) for name, value in model.named_parameters())
 
 
@@ -175,7 +189,7 @@ def test_a_resumed_run_chooses_the_same_slots(tiny, rows, tmp_path):
         method = SparseMemory(settings(samples=4), seed=3)
         method.begin(model, tokenizer, tmp_path)
         method.examples([Share(rows[:6], 1.0)], [])
-        masks.append(torch.cat([trained.flatten() for _, trained, _ in method.kept]))
+        masks.append(torch.cat([trained.flatten() for _, trained, _ in method.frozen_slots]))
     assert torch.equal(*masks)
 
 
@@ -214,7 +228,7 @@ def test_only_the_chosen_slots_move_whatever_the_layers_of_an_mlp_are_called(kin
     after = dict(model.named_parameters())
     name, memory = next(iter(memories(model).items()))
     slots = memory.in_features
-    chosen = next(trained.flatten() for weight, trained, _ in method.kept if weight is memory.weight)
+    chosen = next(trained.flatten() for weight, trained, _ in method.frozen_slots if weight is memory.weight)
     assert int(chosen.sum()) == round(0.25 * slots)
     for weight, dimension in slot_weights(model, name):
         own = next(key for key, value in after.items() if value is weight)
