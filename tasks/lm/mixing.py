@@ -103,9 +103,9 @@ def encoded(
     seed: int,
     vary: Variation = AS_THEY_ARE,
 ) -> list[Part]:
-    """The shares as sequences, questions varied: of the first share, the slice's own rows, half as many as of the others.
+    """The shares as sequences, questions varied; of the slice's own, the first share, half as many as of the others.
 
-    Of older rows only about as many are encoded as `tokens` can hold, so the work does not grow with the number of slices.
+    Of older rows only about as many are encoded as `tokens` can hold: the work does not grow with the slices.
     """
     first, *others = shares
     own = replace(vary, share=vary.share / 2)  # what is new is learnt as it is first

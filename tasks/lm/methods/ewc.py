@@ -30,9 +30,11 @@ class EWC(Method):
     """Adds strength/2 * sum_i F*_i (theta_i - theta*_i)^2, theta* being the weights as stage 1 of the slice before left
     them: F_n was taken there.
 
-    Stage 2 may refit the head after that, so the head is saved beside the Fisher; the backbone it leaves as it is. A model that knows something but brings no Fisher, because it was pretrained elsewhere or
-    learnt by other methods, is held by F* = 1, which is L2; that counts as a slice. A slice without rows of its own,
-    which others' replay may train all the same, moves theta* and leaves F* as it is. One number per weight and the head are kept, whatever the number of slices.
+    Stage 2 may refit the head after that, so the head is saved beside the Fisher; the backbone it leaves as it is. A
+    model that knows something but brings no Fisher, because it was pretrained elsewhere or learnt by other methods,
+    is held by F* = 1, which is L2; that counts as a slice. A slice without rows of its own, which others' replay may
+    train all the same, moves theta* and leaves F* as it is. One number per weight and the head are kept, whatever the
+    number of slices.
     """
 
     def __init__(self, settings: EWCSettings, seed: int):
