@@ -26,7 +26,7 @@ run: $(VENV)/installed
 	perennial run
 
 test: $(VENV)/installed-test
-	pytest -m "not slow"
+	pytest -m "not slow" --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 prove: $(VENV)/installed-test
 	pytest -m slow

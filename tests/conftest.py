@@ -21,6 +21,7 @@ os.environ.update(
     DVC_NO_ANALYTICS="1",
     DVC_SITE_CACHE_DIR=str(STORES / "dvc"),
     MPLBACKEND="Agg",
+    OMP_NUM_THREADS="1",  # several workers share the machine
     COLUMNS="120",
     PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # `python` and `dvc` of this environment
     PYTHONPATH=str(Path(__file__).parents[1]),

@@ -1,6 +1,7 @@
 """Opens the memory store: one SQLite file, its tables, what they were before, and its faults as sentences."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import Any
 
 from tasks.corpus.text import folded
 from tasks.errors import BadInput, Busy, Corrupt
-from tasks.memory.faults import explained, file_of
+from tasks.memory.faults import IN_USE, explained, file_of
 from tasks.memory.rows import Row, change, content_sum, insert_memory, memory_rows, new_row
 from tasks.params import SLICE_NAME
 
@@ -127,7 +128,8 @@ def _make_private(path: Path) -> None:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
+    _use_log(connection)
+    for pragma in ("synchronous = FULL", "secure_delete = ON"):
         connection.execute(f"PRAGMA {pragma}")
     if _version(connection) == SCHEMA:
         return
@@ -138,6 +140,19 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         if version < SCHEMA:
             _migrate(connection, version)
             connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+
+def _use_log(connection: sqlite3.Connection) -> None:
+    """Change to a write-ahead log. For this lock SQLite does not wait, however long its timeout is."""
+    give_up = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in IN_USE or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
 
 
 def _version(connection: sqlite3.Connection) -> int:

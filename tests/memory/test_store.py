@@ -1,3 +1,4 @@
+import threading
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -277,6 +278,19 @@ def test_writers_at_the_same_time_leave_one_valid_value_and_lose_none(tmp_path):
     with opened(path) as connection:
         assert len(memories_of(connection, "ann")) == 1
         assert len(set(values(history_of(connection, "ann", "k")))) == 40
+
+
+def test_many_may_make_a_new_store_at_the_same_time(tmp_path):
+    together = threading.Barrier(6)
+
+    def write(path):
+        together.wait()
+        with opened(path) as connection:
+            return connection.execute("PRAGMA journal_mode").fetchone()[0]
+
+    with ThreadPoolExecutor(6) as pool:
+        for number in range(60):
+            assert set(pool.map(write, [tmp_path / f"{number}.db"] * 6)) == {"wal"}
 
 
 WAYS = ["Home town", "HOME TOWN", "ｈｏｍｅ　ｔｏｗｎ", "home\u00a0\u200btown "]
