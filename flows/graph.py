@@ -30,6 +30,7 @@ State = Literal["fresh", "stale", "missing"]
 COMMAND = ["python", "-m", "tasks"]
 GRAPH, LOCK = "dvc.yaml", "dvc.lock"
 TAKE_ONE_SIDE = f"Take one side whole (`git checkout --ours {LOCK}`): `perennial run` does what it lacks"
+WITHOUT_LOCK = f"Restore it (`git checkout {LOCK}`), or move it away: `perennial run` does what it lacks."
 PATIENCE = 30.0  # seconds that a short `dvc status` elsewhere is waited for
 
 _BOOKKEEPING = threading.Lock()
@@ -70,7 +71,7 @@ def opened(root: Path, targets: tuple[str, ...] = ()) -> Iterator[Graph]:
     from dvc.repo import Repo
 
     _quiet()
-    _refuse_conflicts(root)
+    _refuse_unreadable(root)
     show_models(root)
     config = None if _in_git(root) else {"core": {"no_scm": True}}
     with ExitStack() as stack:
@@ -78,7 +79,11 @@ def opened(root: Path, targets: tuple[str, ...] = ()) -> Iterator[Graph]:
             repo = stack.enter_context(Repo(str(root), config=config, _wait_for_lock=True))
             stages = _in_order(repo, targets)
         except DvcException as error:
-            raise BadInput(f"{_place(error)}: {_sentence(error)}") from error
+            place = _place(error)
+            mend = f" {WITHOUT_LOCK}" if place.startswith(LOCK) else ""
+            raise BadInput(f"{place}: {_sentence(error)}{mend}") from error
+        if not stages:
+            raise BadInput(f"{GRAPH} has no stages. Restore it (`git checkout {GRAPH}`).")
         yield Graph(repo, root, stages, code_of(root))
 
 
@@ -107,6 +112,22 @@ def states(graph: Graph) -> list[StageState]:
         for stage in graph.stages
         if stage.cmd
     ]
+
+
+def missing_sources(graph: Graph) -> list[str]:
+    """What the stages read and no stage makes, and is not there: a run would stop at it."""
+    made = [Path(out.fs_path) for stage in graph.repo.index.stages for out in stage.outs]
+    absent = {
+        dep.def_path: Path(dep.fs_path)
+        for stage in graph.stages
+        for dep in stage.deps
+        if dep.fs_path and not dep.exists
+    }
+    return sorted(
+        name
+        for name, path in absent.items()
+        if not any(path.is_relative_to(out) or out.is_relative_to(path) for out in made)
+    )
 
 
 def update(graph: Graph, stage: Any, lock: int, log: Log | None = None, isolated: bool = False) -> Outcome:
@@ -292,8 +313,10 @@ def _quiet() -> None:
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def _refuse_conflicts(root: Path) -> None:
-    """Of DVC's own files: it tells a merge that was not finished as an error of YAML."""
+def _refuse_unreadable(root: Path) -> None:
+    """Of DVC's own files: it tells a merge that was not finished as an error of YAML, and a folder as a wrong name."""
+    if (root / LOCK).is_dir():
+        raise BadInput(f"{LOCK} is a folder. {WITHOUT_LOCK}")
     for path in (root / LOCK, root / GRAPH, *sorted(root.glob("data/raw/*.dvc"))):
         mend = TAKE_ONE_SIDE if path.name == LOCK else "Keep one side, and delete the lines of markers"
         if path.is_file():

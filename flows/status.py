@@ -23,13 +23,15 @@ OUTCOMES = {
 def print_status(root: Path, console: Console) -> None:
     """Print what `perennial run` would do."""
     with graphs.opened(root) as graph:
-        states = graphs.states(graph)
+        states, missing = graphs.states(graph), graphs.missing_sources(graph)
     console.print(_table(states))
     single = [f"{state.step} {_coloured(state)}" for state in states if not state.slice]
     console.print(f"For all slices: {', '.join(single)}", highlight=False, soft_wrap=True)
     console.print(f"Champion: {escape(_champion())}", highlight=False, soft_wrap=True)
     console.print(f"Last run: {escape(_last_run(root))}", highlight=False, soft_wrap=True)
     behind = sum(state.state != "fresh" for state in states)
+    for name in missing:
+        console.print(f"[red]{escape(name)} is missing: a run stops there. Restore it.[/red]", highlight=False)
     if behind:
         console.print(
             f"{behind} of {len(states)} steps are to be done: `perennial run`.", highlight=False, soft_wrap=True

@@ -26,12 +26,11 @@ from tasks.errors import BadInput, Corrupt, PerennialError
 from tasks.lm.cost import measured
 from tasks.lm.methods import METHODS
 from tasks.lm.pretrained import BASE
-from tasks.params import SLICE_NAME, Entry, Keep, Params, load_params
+from tasks.params import FIRST, Entry, Keep, Params, load_params
 from tasks.steps import Log
 
 STEPS = ("tasks.pretrain", "tasks.stage1", "tasks.stage2", "tasks.evaluate", "tasks.lm.cost")
 UNUSED = ("tasks.retrieval", "tasks.lm.methods")  # no retriever is compared; of the methods only an entry's own count
-FIRST = "first"  # the folder of what all methods start from
 COST = "cost.json"
 GENERAL = Path("raw/general")  # beside the examples
 KEY = "key.json"
@@ -140,8 +139,6 @@ def _parts(name: str, params: Params, seed: int, examples: Path, work: Path) -> 
     """The slices of an entry in order. The first is only shown to its methods: 0 steps."""
     if name not in params.comparison.entries:
         raise BadInput(f"There is no method '{name}'. Known: {', '.join(params.comparison.entries)}.")
-    if not SLICE_NAME.fullmatch(name) or name == FIRST:
-        raise BadInput(f"'{name}' can't be a method's name: it is a folder's, of letters, digits, '.', '_' and '-'.")
     entry = params.comparison.entries[name]
     if missing := [each for each in params.timeline if not (examples / each / artifact.MANIFEST).exists()]:
         raise BadInput(f"{examples}/{missing[0]} is missing. Run `perennial run` first: it makes the examples.")

@@ -5,7 +5,7 @@ from pathlib import Path
 from tasks import artifact
 from tasks.corpus.cartesian import memory_text
 from tasks.corpus.topics import read_topics, topic_lines
-from tasks.params import Encoder, Pretrained
+from tasks.params import SMALL, Encoder, Pretrained
 from tasks.steps import Log
 
 DEFAULT = Pretrained()
@@ -19,7 +19,7 @@ def encoder(settings: Encoder, seed: int, topics: Path, out: Path, log: Log, pre
     """
     from safetensors.numpy import save_file
 
-    from tasks.retrieval.encoder import SMALL, build_encoder, load_encoder, save_encoder, shorten
+    from tasks.retrieval.encoder import build_encoder, load_encoder, save_encoder, shorten
     from tasks.retrieval.pretrained import write_base
     from tasks.retrieval.rankers import inverse_frequencies
     from tasks.retrieval.search import FREQUENCIES, IDF, MODEL

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
@@ -17,9 +17,31 @@ from tasks.strict_yaml import load_yaml
 PARAMS = Path("params.yaml")
 SLICE_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 BASE = "base"
+SMALL = "small"  # a model that is built here
+MIN_POSITIONS = 16  # or no question has room beside its answer
+FIRST = "first"  # of the comparison: the folder of what all entries start from
 RESERVED = {BASE, "naive", "topics", "general"}
 Name = Annotated[str, AfterValidator(entering_name)]  # compared with what the data brings
 Kind = Literal["time", "domain"]  # whether a later slice is newer, or only another one
+
+
+def _one_small(model: str) -> str:
+    return SMALL if model.strip().casefold() == SMALL else model.strip()
+
+
+Model = Annotated[str, AfterValidator(_one_small)]  # small, a folder, or a name on the hub
+Names = TypeVar("Names", bound=tuple[Any, ...])
+
+
+def once(names: Names) -> Names:
+    """The names themselves.
+
+    Raises:
+        ValueError: one stands there twice.
+    """
+    if twice := [each for place, each in enumerate(names) if each in names[:place]]:
+        raise ValueError(f"{twice[0]} stands there twice: keep one")
+    return names
 
 
 class Slice(Section):
@@ -27,7 +49,7 @@ class Slice(Section):
 
 
 class Dataset(Section):
-    languages: tuple[Annotated[str, AfterValidator(folded)], ...]
+    languages: Annotated[tuple[Annotated[Name, AfterValidator(folded)], ...], Field(min_length=1), AfterValidator(once)]
     chat_repeats: Positive
 
 
@@ -46,7 +68,7 @@ class Fitting(Section):
 
 
 class Encoder(Fitting):
-    model: str
+    model: Model
     epochs: Positive
     vocabulary: Annotated[int, Field(ge=100)]
     width: Positive
@@ -63,16 +85,25 @@ class Retriever(Fitting):
 
 class Pretrain(Section):
     slice: str
-    model: str
+    model: Model
     layers: Positive
     width: Positive
     heads: Positive
-    positions: Positive
+    positions: Annotated[int, Field(ge=MIN_POSITIONS, lt=2**31, strict=True)]
     vocabulary: Annotated[int, Field(ge=300)]
     steps: Positive
     batch_tokens: Positive
     learning_rate: Rate
     warmup: Share
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> "Pretrain":
+        if self.width % self.heads or self.width // self.heads % 8:
+            raise ValueError(
+                f"width {self.width} can't be shared by {self.heads} heads: each needs a multiple of 8 of it, "
+                f"as {8 * self.heads} or {64 * self.heads} have"
+            )
+        return self
 
 
 class Pretrained(Section):
@@ -163,7 +194,7 @@ class Entry(Section):
 
 
 class Comparison(Section):
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(once)]
     first: Methods
     steps: Positive
     joint: Rate
@@ -172,6 +203,17 @@ class Comparison(Section):
     entries: dict[str, Entry]
 
     _fit = field_validator("first")(fitting)
+
+    @model_validator(mode="after")
+    def _entries_have_names(self) -> "Comparison":
+        if wrong := [name for name in self.entries if not SLICE_NAME.fullmatch(name) or name == FIRST]:
+            raise ValueError(
+                f"'{wrong[0]}' can't be an entry's name, which is a folder's: use letters, digits, '.', '_' and '-'"
+                f"{', and not what all entries start from' if wrong[0] == FIRST else ''}"
+            )
+        if self.entries and self.default not in self.entries:
+            raise ValueError(f"default is '{self.default}', which is none of entries: {', '.join(self.entries)}")
+        return self
 
 
 class Params(Section):
@@ -241,6 +283,11 @@ class Params(Section):
             raise ValueError(f"pretrain.slice must be the oldest slice, '{next(iter(self.timeline))}'")
         if unknown := self.reference.keys() - self.timeline.keys():
             raise ValueError(f"reference names slices that the timeline lacks: {', '.join(sorted(unknown))}")
+        for name, item in self.reference.items():
+            before = self.timeline[name].previous
+            models = [f"{before}/lm", *([f"{before}/naive"] if before in self.reference else [])]
+            if item.previous not in models:
+                raise ValueError(f"reference of '{name}' must start from {' or '.join(models)}, not '{item.previous}'")
         return self
 
 
@@ -258,10 +305,15 @@ def load_params(path: Path = PARAMS) -> Params:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} can't be read ({error}). Run the command in the project's folder.") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}, byte {error.start + 1} is no UTF-8. Save the file as UTF-8.") from error
+    except OSError as error:
+        raise BadInput(f"{path} can't be read ({error.strerror}). Run the command in the project's folder.") from error
+    settings = load_yaml(text, path)
+    if not isinstance(settings, dict):
+        raise BadInput(f"{path} has no sections. Restore it (`git checkout {path.name}`).")
     try:
-        return Params.model_validate(load_yaml(text, path))
+        return Params.model_validate(settings)
     except ValidationError as error:
         # a misspelt key is also a missing one: the misspelling is what must be mended
         first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")

@@ -12,11 +12,10 @@ from tasks.lm.causal import build, device, limit_of, load, save, shorten
 from tasks.lm.pretrained import BUILT, write_base
 from tasks.lm.template import prompt_text, target_text
 from tasks.lm.training import Schedule, train
-from tasks.params import Pretrain, Pretrained
+from tasks.params import SMALL, Pretrain, Pretrained
 from tasks.scoring.trial import try_rates
 from tasks.steps import Log
 
-SMALL = "small"
 DEFAULT = Pretrained()
 LANGUAGE = ("statement", "text", "chat")
 

@@ -43,7 +43,18 @@ def folder_of(source: Path | str, setting: str) -> Path:
         raise BadInput(f"{setting}: '{text}' is a file. Name the folder that holds the model.")
     if not named or text.startswith((".", "/", "~")):
         raise BadInput(f"{setting}: there is no folder '{text}'.")
+    _refuse_what_the_hub_never_has(named["name"], setting)
     return _from_hub(named["name"], named["revision"], setting)
+
+
+def _refuse_what_the_hub_never_has(name: str, setting: str) -> None:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise BadInput(f"{setting}: '{name}' is no folder, and no model on the hub is called so.") from error
 
 
 def _refuse_without_weights(folder: Path, setting: str) -> None:

@@ -54,12 +54,48 @@ def test_the_default_parameters_are_valid():
         ("learning_rate: 1.0e-2", "learning_rate: .inf", "encoder.learning_rate"),
         ("learning_rate: 1.0e-2", "learning_rate: 1e400", "encoder.learning_rate"),
         ("seeds: [20, 21, 22]", "seeds: []", "comparison.seeds"),
+        ("seeds: [20, 21, 22]", "seeds: [20, 21, 20]", "comparison.seeds: 20 stands there twice"),
+        ("default: replay ", "default: nope ", "comparison: default is 'nope', which is none of entries: joint, naive"),
+        ("    naive: {keep", "    ../../naive: {keep", r"comparison: '../../naive' can't be an entry's name"),
+        ("    naive: {keep", "    '': {keep", "comparison: '' can't be an entry's name"),
+        ("    naive: {keep", "    first: {keep", "comparison: 'first' can't be an entry's name"),
+        (
+            "previous: 2021/naive",
+            "previous: nope/lm",
+            "reference of '2022' must start from 2021/lm or 2021/naive, not 'nope",
+        ),
+        ("previous: 2020/lm", "previous: 2020/naive", "reference of '2021' must start from 2020/lm, not '2020/naive'"),
+        ("  heads: 4", "  heads: 5", "pretrain: width 192 can't be shared by 5 heads"),
+        ("  positions: 256", "  positions: 1", "pretrain.positions"),
+        ("languages: [en, ko]", "languages: []", "dataset.languages"),
+        ("languages: [en, ko]", "languages: ['']", "dataset.languages.0: a name is empty"),
+        ("languages: [en, ko]", "languages: [en, EN]", "dataset.languages: en stands there twice"),
         ('"2021": {previous: "2020"}', '2021.bak: {previous: "2020"}', "'2021.bak' can't be a slice's name"),
     ],
 )
 def test_a_mistake_in_params_is_named(edited, old, new, expected):
     with pytest.raises(BadInput, match=expected):
         load_params(edited(old, new))
+
+
+@pytest.mark.parametrize("written", ["Small", " small ", "SMALL"])
+def test_the_model_that_is_built_here_is_meant_however_it_is_written(edited, written):
+    assert load_params(edited("  model: small ", f"  model: '{written}' ")).encoder.model == "small"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (TEXT.encode("utf-16"), "byte 1 is no UTF-8. Save the file as UTF-8"),
+        ("# é\n".encode("latin-1"), "byte 3 is no UTF-8. Save the file as UTF-8"),
+        (b"", "has no sections. Restore it"),
+        (b"- a list\n", "has no sections. Restore it"),
+    ],
+)
+def test_a_file_that_is_no_settings_at_all_is_told_with_the_mend(tmp_path, content, expected):
+    (tmp_path / "params.yaml").write_bytes(content)
+    with pytest.raises(BadInput, match=expected):
+        load_params(tmp_path / "params.yaml")
 
 
 def test_a_huge_params_file_is_refused(tmp_path):

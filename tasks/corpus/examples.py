@@ -37,7 +37,16 @@ def examples_of(
 
 def problems_of_rows(examples: Examples, older: list[Examples]) -> list[Problem]:
     """What is wrong with the rows that templates and names make together, though each of them is sound alone."""
-    problems = []
+    told = {row["fact"] for row in examples.train}
+    problems = [
+        Problem(
+            "facts.csv", _line(fact["id"]),
+            f"'{fact['relation']}' of '{fact['subject']}' can be told in none of dataset.languages in params.yaml. "
+            "Give relations.yaml templates for the relation and names for both, or name another language.",
+        )
+        for fact in examples.facts
+        if fact["id"] not in told
+    ]  # fmt: skip
     for row in [*examples.train, *examples.test]:
         reason = unfit(row["prompt"]) or unfit(row["target"])
         if row["fact"] and reason:

@@ -24,7 +24,6 @@ from tasks.params import Encoder
 from tasks.retrieval.prompts import prompt_of
 from tasks.sources import folder_of
 
-SMALL = "small"
 UNKNOWN = "[UNK]"
 
 

@@ -39,6 +39,19 @@ def test_a_relation_of_odd_brackets_makes_templates_and_no_marker(relation):
     assert plain_wording(relation).questions
 
 
+def test_a_fact_that_no_language_can_tell_is_refused_by_line(tmp_path):
+    templates = relations(QUESTIONS, "{subject}!").replace("{en:", "{ko:")
+    bring(tmp_path, "new", [("Oslo", "fest", "Ada"), ("Rome", "capital", "Italy")])
+    raw = read_raw(tmp_path / "new")
+    (tmp_path / "relations.yaml").write_text(templates)
+    known, korean = read_templates(tmp_path / "relations.yaml"), Dataset(languages=("ko",), chat_repeats=1)
+    problems = problems_of_rows(examples_of("new", raw, [], known, korean)[0], [])
+    assert [str(each) for each in problems][0].startswith(
+        "facts.csv, line 2: 'fest' of 'Oslo' can be told in none of dataset.languages"
+    )
+    assert len(problems) == 2
+
+
 def test_a_marker_that_a_template_and_a_name_make_is_refused_by_line(tmp_path):
     examples = bring(
         tmp_path,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal as signals
 import subprocess
 import sys
@@ -125,6 +126,16 @@ def test_status_shows_each_step_of_each_slice(project, stand_ins, page):
     assert "Champion: two" in said
     assert "ended well" in said
     assert "1 of 3 steps are to be done" in said
+
+
+def test_status_names_what_a_run_would_not_find(project, page):
+    shutil.rmtree(project / "data/raw/two")
+    (project / "data/raw/relations.yaml").unlink()
+    print_status(project, page)
+    said = page.export_text()
+    assert [line for line in said.splitlines() if "is missing" in line] == [
+        f"{name} is missing: a run stops there. Restore it." for name in ("data/raw/relations.yaml", "data/raw/two")
+    ]
 
 
 def test_chat_needs_a_model_and_says_how_to_get_one(project, stand_ins, page, monkeypatch):

@@ -209,6 +209,23 @@ def test_a_file_of_dvcs_that_is_no_yaml_is_named_with_its_line(project, name):
         run(project)
 
 
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff\xfe", None])
+def test_a_lock_that_is_none_is_told_with_the_mend(project, content):
+    if content is None:
+        (project / "dvc.lock").mkdir()
+    else:
+        (project / "dvc.lock").write_bytes(content)
+    with pytest.raises(BadInput, match=r"^dvc\.lock.* Restore it \(`git checkout dvc\.lock`\), or move it away"):
+        run(project)
+
+
+@pytest.mark.parametrize("content", ["", "# nothing\n", "stages: {}\n"])
+def test_a_graph_without_stages_is_told_with_the_mend(project, content):
+    (project / "dvc.yaml").write_text(content)
+    with pytest.raises(BadInput, match=r"^dvc\.yaml has no stages\. Restore it"):
+        run(project)
+
+
 def test_a_fresh_clone_needs_no_init(project, tmp_path, monkeypatch):
     run(project)
     shell(project, "git", "add", ".")
