@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tasks.params import Retriever
-from tasks.retrieval.calibration import Asked, fitted_mix, outcome, threshold_of
+from tasks.retrieval.calibration import Query, fitted_mix, outcome, threshold_of
 from tasks.retrieval.evaluation import REGRESSION, Metrics, regression, retrieval
 from tasks.retrieval.rankers import Dense, Ranker, ReciprocalRank, terms
 from tasks.retrieval.search import rankers
@@ -31,9 +31,9 @@ class Questions(NamedTuple):
     texts: Sequence[str]
     fits: np.ndarray
 
-    def asked(self) -> list[Asked]:
+    def asked(self) -> list[Query]:
         """The same, message by message."""
-        return [Asked(message, self.texts, fits) for message, fits in zip(self.messages, self.fits, strict=True)]
+        return [Query(message, self.texts, fits) for message, fits in zip(self.messages, self.fits, strict=True)]
 
 
 class Pairs(NamedTuple):
@@ -59,7 +59,7 @@ class Table(NamedTuple):
     note: str
 
 
-Make = Callable[[Sequence[Asked]], Ranker]
+Make = Callable[[Sequence[Query]], Ranker]
 
 
 def contenders(encoders: Iterable["SentenceTransformer"], idf: np.ndarray, features: Sequence[str]) -> dict[str, Make]:
@@ -91,7 +91,7 @@ def contenders(encoders: Iterable["SentenceTransformer"], idf: np.ndarray, featu
 def compared(
     made: Mapping[str, Make],
     settings: Retriever,
-    calibration: Sequence[Asked],
+    calibration: Sequence[Query],
     test: Questions,
     likeness: Likeness | None = None,
 ) -> dict[str, Metrics]:
@@ -103,7 +103,7 @@ def _measured(
     name: str,
     make: Make,
     settings: Retriever,
-    calibration: Sequence[Asked],
+    calibration: Sequence[Query],
     test: Questions,
     likeness: Likeness | None,
 ) -> Metrics:

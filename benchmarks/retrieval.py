@@ -23,8 +23,7 @@ from benchmarks.ranking import Table, cell
 from benchmarks.retrievers import Project, fresh_stages
 from tasks import artifact
 from tasks.errors import BadInput, PerennialError
-from tasks.params import load_params
-from tasks.retrieval.encoder import SMALL
+from tasks.params import SMALL, load_params
 
 DATA, PAGE = Path("../shared/data"), Path("docs/retrieval.md")
 TABLES = {

@@ -29,7 +29,7 @@ from tasks import artifact
 from tasks.corpus.cartesian import cartesian_pairs, key_similarity, memory_text
 from tasks.corpus.topics import TopicLine, key_groups
 from tasks.params import Pairs as PairSettings
-from tasks.retrieval.calibration import CANDIDATES, HYBRID, Asked, lines_asked
+from tasks.retrieval.calibration import CANDIDATES, HYBRID, Query, line_queries
 from tasks.retrieval.encoder import load_encoder
 from tasks.retrieval.evaluation import REGRESSION, RETRIEVAL
 from tasks.retrieval.search import FREQUENCIES, IDF, MODEL
@@ -148,9 +148,9 @@ def _calibration_lines(sides: dict[str, Lines], encoder: Path) -> tuple[list[Top
     return own, [line._replace(group=groups(line.key)) for line in held_out]
 
 
-def to_calibrate(own: Sequence[TopicLine], held_out: Sequence[TopicLine], seed: int) -> list[Asked]:
+def to_calibrate(own: Sequence[TopicLine], held_out: Sequence[TopicLine], seed: int) -> list[Query]:
     """What the step `retriever` calibrates memories on."""
-    return [*lines_asked(own, len(own), seed), *lines_asked(held_out, CANDIDATES, seed)]
+    return [*line_queries(own, len(own), seed), *line_queries(held_out, CANDIDATES, seed)]
 
 
 def questions(lines: Lines, synonyms: Sequence[Sequence[str]]) -> Questions:

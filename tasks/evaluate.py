@@ -52,7 +52,7 @@ def evaluate(
     sample = sample_rows(slices, valid, settings.rows)
     lm, tokenizer = load(model)
     known = measure(lm, tokenizer, slices, sample, settings)
-    asked = samples_of(known, settings.samples)
+    shown = samples_of(known, settings.samples)
     scores: dict[str, Any] = {
         "slice": examples.name,
         "model": known.scores(),
@@ -69,7 +69,7 @@ def evaluate(
                 "expected": row["target"],
                 "answer": answer(lm, tokenizer, row["prompt"]),
             }
-            for row in asked
+            for row in shown
         ],
         "retriever": artifact.read_json(artifact.verified(retriever) / "metrics.json") if retriever else None,
     }
@@ -108,9 +108,9 @@ def measure(model: Any, tokenizer: Any, slices: list[Examples], sample: Sample, 
     for examples in slices:
         name = examples.name
         for kind in QUESTIONS:
-            asked = sample[name, kind]
-            right = exact_matches(model, tokenizer, asked.rows, settings.batch_tokens)
-            known.add(name, kind, asked.rows, right, asked.weight)
+            sampled = sample[name, kind]
+            right = exact_matches(model, tokenizer, sampled.rows, settings.batch_tokens)
+            known.add(name, kind, sampled.rows, right, sampled.weight)
         unseen = sample[name, "statement" if holds_out_statements(examples) else "paraphrase"].rows
         known.perplexity[name] = perplexity(model, tokenizer, unseen, settings.batch_tokens)
     newest = slices[-1].name

@@ -53,10 +53,12 @@ class Manner(NamedTuple):
 def varied(question: str, manner: Manner, random: Random) -> str:
     """The question as somebody might type it: mostly within frames, often with a slip or with words out of order."""
     change = random.random()
-    if change < 0.15:
+    if change < 0.12:
         question = swapped(question, random)
-    elif change < 0.3:
+    elif change < 0.24:
         question = shortened(question, manner.spare, random)
+    elif change < 0.36 and manner.frames:
+        question = padded(question, manner.frames, random)
     elif change < 0.7:
         question = typo(question, random)
     for _ in range(MOST_FRAMES if manner.frames else 0):
@@ -106,10 +108,25 @@ def framed(question: str, frame: Frame, random: Random) -> str:
 
 
 def scrambled(frame: Frame, frames: Sequence[Frame], random: Random) -> Frame:
-    """A frame with other frames' words in place of its own: what stands around a question may be anything at all."""
-    words = [word for other in random.choices(frames, k=len(frame.split(" "))) for word in other.split(" ")]
-    others = [word for word in words if QUESTION not in word]
-    return " ".join(word if QUESTION in word or not others else random.choice(others) for word in frame.split(" "))
+    """A frame with any words in place of its own: what stands around a question may be anything at all."""
+    return " ".join(word if QUESTION in word else any_word(frames, random) for word in frame.split(" "))
+
+
+def any_word(frames: Sequence[Frame], random: Random) -> str:
+    """A word of a frame, or one that is made up of the beginnings and ends of two."""
+    words = [word for frame in random.choices(frames, k=2) for word in frame.split(" ") if QUESTION not in word]
+    word, other = random.choices(words or ["so"], k=2)
+    if random.random() < 0.5:
+        return word
+    return word[: random.randint(1, 3)] + other[-random.randint(1, 4) :]
+
+
+def padded(text: str, frames: Sequence[Frame], random: Random) -> str:
+    """One or two words more, anywhere between the others."""
+    words = text.split(" ")
+    for _ in range(random.randint(1, 2)):
+        words.insert(random.randint(0, len(words)), any_word(frames, random))
+    return " ".join(words)
 
 
 def other_marks(question: str, random: Random) -> str:

@@ -74,8 +74,8 @@ def encode(rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, limit
     for row, prompt, target in zip(rows, prompts, targets, strict=True):
         if row["prompt"]:
             answer = target[: limit - 2]
-            asked = prompt[max(0, len(prompt) + len(answer) + 1 - limit) :]
-            sequences.append(Sequence([begin, *asked, *answer], 1 if row.get("whole") else 1 + len(asked)))
+            question = prompt[max(0, len(prompt) + len(answer) + 1 - limit) :]
+            sequences.append(Sequence([begin, *question, *answer], 1 if row.get("whole") else 1 + len(question)))
         else:
             text = [*target, begin]
             pieces = (text[at : at + limit - 1] for at in range(0, len(text), limit - 1))

@@ -44,13 +44,13 @@ def save_checkpoint(
     scratch: Path,
     step: int,
     trained: dict[str, nn.Parameter],
-    kept: dict[str, Tensor],
+    method_state: dict[str, Tensor],
     optimizer: torch.optim.Optimizer,
     history: list[dict[str, float]],
 ) -> None:
     """Write a checkpoint, whole or not at all, and then remove the older ones."""
     tensors: dict[str, Tensor] = {f"weight.{name}": value.detach() for name, value in trained.items()}
-    tensors |= {f"kept.{name}": value.detach() for name, value in kept.items()}
+    tensors |= {f"method_state.{name}": value.detach() for name, value in method_state.items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
     tensors["random"] = torch.get_rng_state()
@@ -66,7 +66,7 @@ def save_checkpoint(
 
 
 def restore(
-    scratch: Path, trained: dict[str, nn.Parameter], kept: dict[str, Tensor], optimizer: torch.optim.Optimizer
+    scratch: Path, trained: dict[str, nn.Parameter], method_state: dict[str, Tensor], optimizer: torch.optim.Optimizer
 ) -> tuple[int, list[dict[str, float]]]:
     """Put back the newest checkpoint that is whole; return its step and history, or 0 and none."""
     for folder in sorted(scratch.glob("step-*"), reverse=True):
@@ -78,8 +78,8 @@ def restore(
         with torch.no_grad():
             for name, value in trained.items():
                 value.copy_(tensors[f"weight.{name}"])
-            for name, tensor in kept.items():
-                tensor.copy_(tensors[f"kept.{name}"])
+            for name, tensor in method_state.items():
+                tensor.copy_(tensors[f"method_state.{name}"])
         optimizer.load_state_dict(optimizer.state_dict() | {"state": _optimizer_state(tensors)})
         torch.set_rng_state(tensors["random"])
         if torch.cuda.is_available():

@@ -18,7 +18,7 @@ MARKER_TOKENS = len(ANSWER_MARKER.encode())  # no tokenizer spells it with more:
 BROKEN = "\ufffd"  # half a character
 
 
-class Said(NamedTuple):
+class Generated(NamedTuple):
     text: str  # up to the end marker or the end token
     ended: bool  # by one of them, and not by the limit
 
@@ -62,17 +62,17 @@ def fitting(
     max_new_tokens: int = LONGEST,
 ) -> list[str]:
     """Of contexts, the best first, those that have room before the message; the best is shortened rather than lost."""
-    asked = len(tokenizer(prompt_text(message), add_special_tokens=False)["input_ids"])
-    room = min(LONGEST_BEFORE, _room(model, _at_most(model, max_new_tokens)) - asked)
-    kept: list[str] = []
+    length = len(tokenizer(prompt_text(message), add_special_tokens=False)["input_ids"])
+    room = min(LONGEST_BEFORE, _room(model, _at_most(model, max_new_tokens)) - length)
+    contexts_that_fit: list[str] = []
     for context in contexts:
         tokens = tokenizer(f"{context} ", add_special_tokens=False)["input_ids"]
         if len(tokens) > room:
             beginning = str(tokenizer.decode(tokens[: max(0, room - 1)])).rstrip(BROKEN).rstrip()
-            return kept or [beginning] * bool(beginning)
-        kept.append(context)
+            return contexts_that_fit or [beginning] * bool(beginning)
+        contexts_that_fit.append(context)
         room -= len(tokens)
-    return kept
+    return contexts_that_fit
 
 
 def _at_most(model: PreTrainedModel, max_new_tokens: int) -> int:
@@ -100,7 +100,7 @@ def continued(
     prompts: list[list[int]],
     max_new_tokens: int,
     processor: LogitsProcessor | None = None,
-) -> list[Said]:
+) -> list[Generated]:
     """What follows each prompt. They are padded on the left, so that every answer begins at the same place; from
     the mask, generate counts each row's positions from its own first token on.
     """
@@ -120,14 +120,14 @@ def continued(
             pad_token_id=pad,
         )
     ends = {tokenizer.eos_token_id, *_numbers(model.generation_config.eos_token_id)}  # type: ignore[union-attr]
-    return [_said(tokenizer, row, ends) for row in made[:, length:].tolist()]
+    return [_generated(tokenizer, row, ends) for row in made[:, length:].tolist()]
 
 
-def _said(tokenizer: PreTrainedTokenizerBase, row: list[int], ends: set[int | None]) -> Said:
+def _generated(tokenizer: PreTrainedTokenizerBase, row: list[int], ends: set[int | None]) -> Generated:
     stop = next((place for place, token in enumerate(row) if token in ends), len(row))
     text = str(tokenizer.decode(row[:stop], skip_special_tokens=False))
     ended = stop < len(row) or ANSWER_MARKER in text
-    return Said(answer_of(text), ended)
+    return Generated(answer_of(text), ended)
 
 
 def _numbers(token: Any) -> list[int]:

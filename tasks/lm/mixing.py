@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from tasks import artifact
 from tasks.corpus.everyday import Manner, varied
 from tasks.corpus.slices import Row, history, language_of, load_examples, still_true, valid_facts
+from tasks.corpus.text import unfit
 from tasks.lm.batches import Part, encode
 from tasks.lm.pool import pooled
 from tasks.lm.shares import Shares, at_most
@@ -48,7 +49,8 @@ class Variation:
         random = Random(f"{self.seed} {number} {row['id']}")
         if not row["fact"] or not row["prompt"] or random.random() >= self.share:
             return row
-        return {**row, "prompt": varied(row["prompt"], self.manners.get(language_of(row), Manner()), random)}
+        prompt = varied(row["prompt"], self.manners.get(language_of(row), Manner()), random)
+        return row if unfit(prompt) else {**row, "prompt": prompt}
 
 
 AS_THEY_ARE = Variation()

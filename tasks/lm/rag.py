@@ -114,11 +114,11 @@ def confidences(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     messages: list[str],
-    said: list[str],
+    answers: list[str],
     batch_tokens: int = BATCH_TOKENS,
 ) -> list[float]:
     """The mean log p of the tokens of what was said to each message, end marker included."""
-    rows = [{"prompt": message, "target": each} for message, each in zip(messages, said, strict=True)]
+    rows = [{"prompt": message, "target": each} for message, each in zip(messages, answers, strict=True)]
     return [float(each.mean()) for each in log_p_of(model, encode(rows, tokenizer, limit_of(model)), batch_tokens)]
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from tasks.lm.generate import BROKEN, LONGEST, Said, continued, prompts_of
+from tasks.lm.generate import BROKEN, LONGEST, Generated, continued, prompts_of
 from tasks.lm.template import ANSWER_MARKER, ANSWER_START
 
 ATTEMPTS = 3
@@ -30,22 +30,24 @@ def sound_answer(
     tried = []
     for attempt in range(attempts):
         sampled = Sampled(attempt) if attempt else None
-        said = continued(model, tokenizer, prompts, max_new_tokens, sampled)[0]
-        if not said.ended:
-            said = said._replace(text=said.text.rstrip(BROKEN).rstrip())  # the limit can cut a character in half
-        if is_sound(said, markers):
-            return said.text
-        tried.append(said)
-    return next(filter(None, (readable(said.text, markers) for said in tried)), "")
+        generated = continued(model, tokenizer, prompts, max_new_tokens, sampled)[0]
+        if not generated.ended:
+            generated = generated._replace(
+                text=generated.text.rstrip(BROKEN).rstrip()
+            )  # the limit can cut a character in half
+        if is_sound(generated, markers):
+            return generated.text
+        tried.append(generated)
+    return next(filter(None, (readable(generated.text, markers) for generated in tried)), "")
 
 
-def is_sound(said: Said, markers: tuple[str, ...]) -> bool:
+def is_sound(generated: Generated, markers: tuple[str, ...]) -> bool:
     """Whether an answer can be shown: it says something, in whole characters, without markers and not in a loop.
 
     One that only ran into the limit can.
     """
-    structure = any(marker in said.text for marker in (*markers, BROKEN))
-    return bool(said.text) and not structure and (said.ended or not loop_of(said.text))
+    structure = any(marker in generated.text for marker in (*markers, BROKEN))
+    return bool(generated.text) and not structure and (generated.ended or not loop_of(generated.text))
 
 
 def readable(text: str, markers: tuple[str, ...]) -> str:

@@ -80,11 +80,13 @@ def train(
     model.train()
     torch.manual_seed(seed)
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    kept = {f"{place}.{name}": value for place, each in enumerate(methods) for name, value in each.state().items()}
+    method_state = {
+        f"{place}.{name}": value for place, each in enumerate(methods) for name, value in each.state().items()
+    }
     if stop:
-        kept |= stop.begin(trained)
+        method_state |= stop.begin(trained)
     optimizer = torch.optim.AdamW(trained.values(), lr=0.0, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True)
-    first, history = restore(scratch, trained, kept, optimizer)
+    first, history = restore(scratch, trained, method_state, optimizer)
     pace = Pace(schedule.checkpoint_every)
     for step in range(first, schedule.steps):
         if stop and stop.over:
@@ -112,7 +114,7 @@ def train(
         log(step + 1, {key: value for key, value in row.items() if key != "step"} | {"tokens_per_second": speed})
         if step + 1 < schedule.steps and pace.due(step + 1):
             with pace.timed():
-                save_checkpoint(scratch, step + 1, trained, kept, optimizer, history)
+                save_checkpoint(scratch, step + 1, trained, method_state, optimizer, history)
     if stop:
         stop.end(trained)
     model.eval()

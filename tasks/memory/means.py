@@ -29,7 +29,7 @@ def load_means(
             which a gate uses no document (see tasks/scoring/retrieval_use.py).
     """
     from tasks.lm.causal import load
-    from tasks.lm.generate import Said, fitting
+    from tasks.lm.generate import Generated, fitting
     from tasks.lm.rag import MARGINAL, answer_from, confidence
     from tasks.lm.sound import is_sound, markers_of, sound_answer
     from tasks.memory.near import Near
@@ -44,7 +44,7 @@ def load_means(
     def answer(contexts: list[str], weights: list[float], message: str) -> str:
         if len(contexts) > 1 and settings.combine in MARGINAL:
             said = answer_from(model, tokenizer, contexts, weights, message, settings.combine, longest)
-            if is_sound(Said(said, ended=False), markers):
+            if is_sound(Generated(said, ended=False), markers):
                 return said
         together = " ".join([*reversed(contexts), message])  # the best one next to the message
         return sound_answer(model, tokenizer, together, longest, settings.attempts)

@@ -55,9 +55,9 @@ def _print_samples(console: Console, versions: list[Any], scores: dict[str, Any]
     samples = scores["samples"]
     if not samples:
         return
-    asked = [each["prompt"] for each in samples]
+    prompts = [each["prompt"] for each in samples]
     answers = [
-        mlflow.pyfunc.load_model(f"models:/{store.MODEL}/{version.version}").predict(asked) for version in versions
+        mlflow.pyfunc.load_model(f"models:/{store.MODEL}/{version.version}").predict(prompts) for version in versions
     ]
     table = Table(
         "question",
@@ -68,7 +68,7 @@ def _print_samples(console: Console, versions: list[Any], scores: dict[str, Any]
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    for question, one, other, sample in zip(asked, *answers, samples, strict=True):
+    for question, one, other, sample in zip(prompts, *answers, samples, strict=True):
         table.add_row(*map(escape, (question, one, other, sample["expected"])))
     console.print(table)
 

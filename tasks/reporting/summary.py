@@ -69,8 +69,8 @@ def print_summary(console: Console, timeline: Path) -> None:
             highlight=False,
         )
     if figures["labels"] and last in figures["labels"]:
-        said = ", ".join(f"{name} {percent(figures['labels'][last][key])}" for name, key in LABELS)
-        console.print(f"{'labels:':<9}{said}", highlight=False)
+        labels = ", ".join(f"{name} {percent(figures['labels'][last][key])}" for name, key in LABELS)
+        console.print(f"{'labels:':<9}{labels}", highlight=False)
 
 
 def percent(value: float | None) -> str:
@@ -82,11 +82,11 @@ def number(value: float | None) -> str:
 
 
 def _measures(name: str, block: dict[str, Any]) -> str:
-    said = [
+    parts = [
         f"accuracy {percent(block['average_accuracy'])}",
         f"forgetting {percent(block['forgetting'])}",
         f"transfer back {percent(block['backward_transfer'])}",
     ]
     if "forward_transfer" in block:
-        said.append(f"forward {percent(block['forward_transfer'])}")
-    return f"{name + ':':<9}{', '.join(said)}"
+        parts.append(f"forward {percent(block['forward_transfer'])}")
+    return f"{name + ':':<9}{', '.join(parts)}"

@@ -38,9 +38,9 @@ def calibrated(
         topics: the topics' lines that were held out.
         questions: to facts, with the statements that answer them.
     """
-    asked = [*lines_asked(own, len(own), seed), *lines_asked(topics, CANDIDATES, seed)]
-    memories = _fitted(settings.ranker, HYBRID, parts, asked, asked, settings)
-    passages = questions_asked(questions, seed)
+    queries = [*line_queries(own, len(own), seed), *line_queries(topics, CANDIDATES, seed)]
+    memories = _fitted(settings.ranker, HYBRID, parts, queries, queries, settings)
+    passages = question_queries(questions, seed)
     documents = UNCALIBRATED
     if len(passages) >= 2 * FEWEST:
         documents = _fitted("hybrid", PASSAGES, parts, passages[::2], passages[1::2], settings)
@@ -51,8 +51,8 @@ def _fitted(
     ranker: str,
     features: Sequence[str],
     parts: Mapping[str, Ranker],
-    to_mix: Sequence["Asked"],
-    to_choose: Sequence["Asked"],
+    to_mix: Sequence["Query"],
+    to_choose: Sequence["Query"],
     settings: Retriever,
 ) -> dict[str, Any]:
     mix = None
@@ -69,7 +69,7 @@ def _fitted(
     }
 
 
-class Asked(NamedTuple):
+class Query(NamedTuple):
     """A message, the texts it might find, and which of them fit it: [texts] booleans."""
 
     message: str
@@ -92,28 +92,28 @@ class Outcome(NamedTuple):
     rank: int
 
 
-def outcome(ranker: Ranker, asked: Asked) -> Outcome:
+def outcome(ranker: Ranker, query: Query) -> Outcome:
     """Let a ranker answer. A message that no text fits has an infinite rank of 0."""
-    scores = ranker.scores(asked.message, asked.texts)
+    scores = ranker.scores(query.message, query.texts)
     order = np.argsort(-scores, kind="stable")
-    others = scores[~asked.fits]
+    others = scores[~query.fits]
     return Outcome(
         float(scores[order[0]]),
-        bool(asked.fits[order[0]]),
+        bool(query.fits[order[0]]),
         float(others.max()) if len(others) else -np.inf,
-        int(asked.fits[order].argmax()) + 1 if asked.fits.any() else 0,
+        int(query.fits[order].argmax()) + 1 if query.fits.any() else 0,
     )
 
 
-def fitted_mix(rankers: Mapping[str, Ranker], asked: Sequence[Asked]) -> Mix:
+def fitted_mix(rankers: Mapping[str, Ranker], queries: Sequence[Query]) -> Mix:
     """The mix whose weights make the texts that fit most probable (logistic regression, all classes weighed alike)."""
     from sklearn.linear_model import LogisticRegression
 
     columns = [
-        np.concatenate([ranker.scores(each.message, each.texts) for each in asked]) for ranker in rankers.values()
+        np.concatenate([ranker.scores(each.message, each.texts) for each in queries]) for ranker in rankers.values()
     ]
     model = LogisticRegression(C=STRENGTH, max_iter=1000)
-    model.fit(np.stack(columns, 1), np.concatenate([each.fits for each in asked]))
+    model.fit(np.stack(columns, 1), np.concatenate([each.fits for each in queries]))
     weights = {name: float(weight) for name, weight in zip(rankers, model.coef_[0], strict=True)}
     return Mix(rankers, weights, float(model.intercept_[0]))
 
@@ -147,22 +147,22 @@ def threshold_of(outcomes: Sequence[Outcome], max_false: float) -> float | None:
     return best
 
 
-def lines_asked(lines: Sequence[TopicLine], most: int, seed: int) -> list[Asked]:
+def line_queries(lines: Sequence[TopicLine], most: int, seed: int) -> list[Query]:
     """Each line's message with the memories of the lines: all, or its own and a random choice of `most` others."""
     random = np.random.default_rng(seed)
     texts = [memory_text(line) for line in lines]
     numbers = np.unique([line.group for line in lines], return_inverse=True)[1]
-    asked = []
+    queries = []
     for place, line in enumerate(lines):
         others = np.delete(np.arange(len(lines)), place)
         if len(others) > most:
             others = np.sort(random.choice(others, most, replace=False))
         candidates = [place, *others.tolist()]
-        asked.append(Asked(line.message, [texts[each] for each in candidates], numbers[candidates] == numbers[place]))
-    return asked
+        queries.append(Query(line.message, [texts[each] for each in candidates], numbers[candidates] == numbers[place]))
+    return queries
 
 
-def questions_asked(rows: Sequence[Mapping[str, str]], seed: int) -> list[Asked]:
+def question_queries(rows: Sequence[Mapping[str, str]], seed: int) -> list[Query]:
     """Each question with passages of one to five statements: all passages together hold every statement once."""
     random = np.random.default_rng(seed)
     order = random.permutation(len(rows)).tolist()
@@ -173,4 +173,4 @@ def questions_asked(rows: Sequence[Mapping[str, str]], seed: int) -> list[Asked]
         holds[taken] = len(passages)
         passages.append(" ".join(rows[each]["statement"] for each in taken))
     numbers = np.arange(len(passages))
-    return [Asked(row["question"], passages, numbers == place) for row, place in zip(rows, holds, strict=True)]
+    return [Query(row["question"], passages, numbers == place) for row, place in zip(rows, holds, strict=True)]

@@ -31,10 +31,10 @@ def ask_with_shots(
     for examples in slices:
         shots = Shots(examples, valid, settings.shots)
         for kind in ("seen", "paraphrase"):
-            asked = sample[examples.name, kind]
-            rows = with_shots(asked.rows, shots, tokenizer, limit_of(model))
+            sampled = sample[examples.name, kind]
+            rows = with_shots(sampled.rows, shots, tokenizer, limit_of(model))
             right = exact_matches(model, tokenizer, rows, settings.batch_tokens)
-            known.add(examples.name, kind, asked.rows, right, asked.weight)
+            known.add(examples.name, kind, sampled.rows, right, sampled.weight)
     return {"shots": settings.shots, **known.accuracies(), "valid": valid_accuracy(known)}
 
 
@@ -63,10 +63,10 @@ class Shots:
         chance = Random(row["id"])
         if row["fact"] is None:
             return _rounds(self.targets, self.count, chance)
-        asked = self.facts[row["fact"]]
-        subjects = self.questions.get((asked["relation"], language_of(row)), {})
+        fact = self.facts[row["fact"]]
+        subjects = self.questions.get((fact["relation"], language_of(row)), {})
         drawn = chance.sample(list(subjects), min(len(subjects), self.count + 1))  # one may be the subject asked for
-        others = [subject for subject in drawn if subject != asked["subject"]][: self.count]
+        others = [subject for subject in drawn if subject != fact["subject"]][: self.count]
         return [chance.choice(subjects[subject]) for subject in others]
 
 

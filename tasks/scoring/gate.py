@@ -50,12 +50,11 @@ def decide(settings: Gate, candidate: dict[str, Any], champion: dict[str, Any] |
             rule = f"{facts} {_shown(value)}, at least {settings.new_floor:.3f} asked"
             checks.append((_at_least(value, settings.new_floor), rule))
     if champion and champion["slice"] != name and _has_older_rows(candidate) and any(champion["rows"].values()):
-        before, kept = _overall(champion), categories["retained"]
+        before, retained = _overall(champion), categories["retained"]
         least = None if before is None else before - settings.retained_margin
-        rule = (
-            f"retained {_shown(kept)}, at least {_shown(least)} asked (champion {champion['slice']}: {_shown(before)})"
-        )
-        checks.append((_at_least(kept, least), rule))
+        rule = f"retained {_shown(retained)}, at least {_shown(least)} asked"
+        rule += f" (champion {champion['slice']}: {_shown(before)})"
+        checks.append((_at_least(retained, least), rule))
     if candidate.get("pretrained"):
         found, most = candidate.get("general_perplexity") or {}, 1 + settings.general_margin
         ratios = drift(found.get("model"), found.get("base"))

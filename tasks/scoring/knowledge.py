@@ -28,8 +28,8 @@ class Knowledge:
 
     def accuracies(self) -> dict[str, dict[str, float | None]]:
         """Accuracy by slice, for each test set that was asked."""
-        asked = {kind for _, kind in self.answers}
-        return {measure: self._by_slice(kind) for kind, measure in QUESTIONS.items() if kind in asked}
+        kinds = {kind for _, kind in self.answers}
+        return {measure: self._by_slice(kind) for kind, measure in QUESTIONS.items() if kind in kinds}
 
     def rows(self) -> dict[str, int]:
         """How many test rows stand behind each slice's accuracy."""
@@ -49,8 +49,8 @@ def share(scored: Scored) -> float | None:
 
 def valid_accuracy(known: Knowledge) -> dict[str, float | None]:
     """Accuracy over everything that is true at the model's slice, each test row counted once."""
-    asked = {kind for _, kind in known.answers}
-    return {measure: share(known.of(kind)) for kind, measure in QUESTIONS.items() if kind in asked}
+    kinds = {kind for _, kind in known.answers}
+    return {measure: share(known.of(kind)) for kind, measure in QUESTIONS.items() if kind in kinds}
 
 
 def everyday_by_kind(known: Knowledge) -> dict[str, float | None]:
@@ -67,12 +67,12 @@ def categories(known: Knowledge, current: Examples) -> dict[str, float | None]:
     answer is the old object of an updated fact, word for word.
     """
     updated = {fact["id"] for fact in current.facts if fact["category"] == "updated"}
-    asked = known.of("seen", "paraphrase")
+    answered = known.of("seen", "paraphrase")
     own = {row["id"] for row in current.test}
     return {
-        "new": share([each for each in asked if each[0]["id"] in own and each[0]["fact"] not in updated]),
-        "updated": share([each for each in asked if each[0]["fact"] in updated]),
-        "retained": share([each for each in asked if each[0]["id"] not in own]),
+        "new": share([each for each in answered if each[0]["id"] in own and each[0]["fact"] not in updated]),
+        "updated": share([each for each in answered if each[0]["fact"] in updated]),
+        "retained": share([each for each in answered if each[0]["id"] not in own]),
         "stale": share(known.of("stale")),
     }
 

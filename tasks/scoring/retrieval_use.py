@@ -34,7 +34,7 @@ Model = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 Rank = Callable[[str, Sequence[str]], np.ndarray]  # message, texts -> a score for each text
 
 
-class Asked(NamedTuple):
+class AskedBothWays(NamedTuple):
     """A question about a fact, asked with a document before it and without: which answers were right."""
 
     fact: str
@@ -70,9 +70,9 @@ def retrieval_use(
     documents = documents_of(slices, valid, [*known, *unseen])
     if not documents:
         return None
-    asked = ask_both_ways(model, known, documents, rank, settings.batch_tokens)
-    asked_before = ask_both_ways(before, unseen, documents, rank, settings.batch_tokens) if before else []
-    return compare_policies(asked, asked_before)
+    answers_to_known = ask_both_ways(model, known, documents, rank, settings.batch_tokens)
+    answers_to_unseen = ask_both_ways(before, unseen, documents, rank, settings.batch_tokens) if before else []
+    return compare_policies(answers_to_known, answers_to_unseen)
 
 
 def questions_of(slices: list[Examples], valid: dict[str, Row], most: int) -> list[Row]:
@@ -84,35 +84,35 @@ def questions_of(slices: list[Examples], valid: dict[str, Row], most: int) -> li
 def documents_of(slices: list[Examples], valid: dict[str, Row], questions: list[Row]) -> list[str]:
     """Statements of the valid facts: of those asked for, and of DOCUMENTS others at most."""
     sample = sample_rows([_facts_of(each) for each in slices], valid, DOCUMENTS)
-    asked = {row["fact"] for row in questions}
-    own = [row for each in slices for row in each.test if row["set"] == "statement" and row["fact"] in asked]
+    facts = {row["fact"] for row in questions}
+    own = [row for each in slices for row in each.test if row["set"] == "statement" and row["fact"] in facts]
     others = [row for each in slices for row in sample[each.name, "statement"].rows]
     return list(dict.fromkeys(row["target"] for row in [*own, *others]))
 
 
 def ask_both_ways(
     model: Model, questions: list[Row], documents: list[str], rank: Rank, batch_tokens: int
-) -> list[Asked]:
+) -> list[AskedBothWays]:
     """Ask every question without a document, and with the one that is ranked best."""
     if not questions:  # the slice brought no fact, or none is true any more
         return []
     messages = [row["prompt"] for row in questions]
     targets = model[1]([target_text(row["target"]) for row in questions], add_special_tokens=False)["input_ids"]
     longest = max(map(len, targets)) + 1  # what takes more is not right
-    said = answers(*model, messages, longest, batch_tokens)
-    sure = confidences(*model, messages, said, batch_tokens)
+    given = answers(*model, messages, longest, batch_tokens)
+    sure = confidences(*model, messages, given, batch_tokens)
     found = [documents[int(rank(message, documents).argmax())] for message in messages]
     with_documents = [
         row | {"prompt": f"{document} {row['prompt']}"} for row, document in zip(questions, found, strict=True)
     ]
     right = exact_matches(*model, with_documents, batch_tokens)
     return [
-        Asked(row["fact"], answer == row["target"], read, row["target"] in document, confidence)
-        for row, answer, read, document, confidence in zip(questions, said, right, found, sure, strict=True)
+        AskedBothWays(row["fact"], answer == row["target"], read, row["target"] in document, confidence)
+        for row, answer, read, document, confidence in zip(questions, given, right, found, sure, strict=True)
     ]
 
 
-def compare_policies(known: list[Asked], unseen: list[Asked]) -> dict[str, Any] | None:
+def compare_policies(known: list[AskedBothWays], unseen: list[AskedBothWays]) -> dict[str, Any] | None:
     """The accuracy of never, always and gated retrieval on both groups, and the best on their mean.
 
     The gate's threshold is chosen on one half of the facts, and everything is counted on the other. A group with
@@ -136,13 +136,13 @@ def compare_policies(known: list[Asked], unseen: list[Asked]) -> dict[str, Any] 
     return {"known": groups.get("known"), "unseen": groups.get("unseen"), "confidence": confidence, "best": best}
 
 
-def chosen_threshold(groups: list[list[Asked]], how: str = READ) -> float:
+def chosen_threshold(groups: list[list[AskedBothWays]], how: str = READ) -> float:
     """The threshold with the best mean accuracy; of equally good ones the lowest, which asks for fewest documents."""
     thresholds = [*sorted({each.confidence for group in groups for each in group}), NONE]
     return max(thresholds, key=lambda threshold: sum(accuracy(group, threshold, how) for group in groups))
 
 
-def accuracy(group: list[Asked], threshold: float, how: str = READ) -> float:
+def accuracy(group: list[AskedBothWays], threshold: float, how: str = READ) -> float:
     """The share of right answers if a document is read or quoted where the confidence is below the threshold."""
     return sum(each.without if each.confidence >= threshold else getattr(each, how) for each in group) / len(group)
 
@@ -159,10 +159,11 @@ def policy(scores: dict[str, Any]) -> tuple[str, float]:
 
 
 def _facts_of(examples: Examples) -> Examples:
-    return replace(examples, test=[row for row in examples.test if row["fact"]])
+    """The test rows about facts; statements among them, be they trained on or not: here they are documents."""
+    return replace(examples, train=[], test=[row for row in examples.test if row["fact"]])
 
 
-def _halved(group: list[Asked]) -> tuple[list[Asked], list[Asked]]:
+def _halved(group: list[AskedBothWays]) -> tuple[list[AskedBothWays], list[AskedBothWays]]:
     """By the hash of the fact, so that its wordings and languages are on one side."""
     odd = [int(hashlib.sha256(each.fact.encode()).hexdigest(), 16) % 2 for each in group]
     first, second = ([each for each, side in zip(group, odd, strict=True) if side == which] for which in (0, 1))

@@ -40,8 +40,8 @@ def sample_rows(slices: list[Examples], valid: dict[str, Row], most: int) -> Sam
         share = _share([len(rows) for rows in found.values()], most)
         for name, rows in found.items():
             chosen = set(sorted((row["id"] for row in rows), key=_hash)[:share])
-            kept = [row for row in rows if row["id"] in chosen]
-            sample[name, kind] = SampledRows(kept, len(rows) / len(kept) if kept else 1.0)
+            taken = [row for row in rows if row["id"] in chosen]
+            sample[name, kind] = SampledRows(taken, len(rows) / len(taken) if taken else 1.0)
     return sample
 
 

@@ -38,8 +38,8 @@ def read_scores(evaluation: Path, blocks: tuple[str, ...] = OF_ALL) -> list[Scor
 def _checked(path: Path, blocks: tuple[str, ...]) -> Scores:
     scores: Scores = artifact.read_json(path)
     own = scores.get("slice", "")
-    asked = set(scores.get("model", {}).get("accuracy", {}))
-    needed = {f"{block}.{kind}": asked if block in ("model", "stage1") else {own}
+    scored_slices = set(scores.get("model", {}).get("accuracy", {}))
+    needed = {f"{block}.{kind}": scored_slices if block in ("model", "stage1") else {own}
               for block in blocks for kind in (*KINDS, "perplexity")}  # fmt: skip
     needed |= {"valid": set(KINDS), "categories": set(CATEGORIES), "everyday": set(scores.get("everyday", ("typo",)))}
     if "stage1" in blocks:
@@ -142,10 +142,10 @@ def _few_shot(scores: list[Scores], slices: list[str]) -> dict[str, Any] | None:
     """The accuracies with worked examples before each question; None unless every slice was asked so."""
     if not all("few_shot" in each for each in scores):
         return None
-    asked = [each["few_shot"] for each in scores]
-    matrices = {kind: [[each[kind].get(name) for name in slices] for each in asked] for kind in CLEAN}
+    few_shot = [each["few_shot"] for each in scores]
+    matrices = {kind: [[each[kind].get(name) for name in slices] for each in few_shot] for kind in CLEAN}
     valid = {each["slice"]: each["few_shot"]["valid"] for each in scores}
-    return {"shots": asked[-1]["shots"], **matrices, "valid": valid}
+    return {"shots": few_shot[-1]["shots"], **matrices, "valid": valid}
 
 
 def _general(scores: list[Scores]) -> dict[str, Any] | None:

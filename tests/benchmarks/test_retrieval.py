@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from benchmarks import retrievers
 from benchmarks.ranking import (
-    Asked,
     Likeness,
     Pairs,
+    Query,
     Questions,
     Table,
     alike,
@@ -261,7 +261,7 @@ def test_timing_asks_each_message_among_all_texts():
     assert [(each.message, each.fits.tolist()) for each in test.asked()] == [
         ("red fox", [True, False, False]), ("blue sky", [False, True, False]),
     ]  # fmt: skip
-    assert isinstance(test.asked()[0], Asked)
+    assert isinstance(test.asked()[0], Query)
 
 
 @settings(deadline=None)

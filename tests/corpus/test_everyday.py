@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.corpus.everyday import Frames, Manner, everyday, other_marks, shortened, swapped, typo, varied
+from tasks.corpus.everyday import Frames, Manner, everyday, other_marks, padded, shortened, swapped, typo, varied
 from tasks.corpus.language import fact_rows
 from tasks.corpus.templates import SUBJECT, Templates, read_templates
 from tasks.errors import BadInput
@@ -51,6 +51,14 @@ def test_word_order_changes_the_order_alone(text, seed):
     words = text.split(" ")
     assert Counter(moved.split(" ")) == Counter(words)
     assert (moved == text) == (len(words) < 3 or len(set(words)) == 1)
+
+
+@given(text=st.text("ab c?", max_size=20), seed=st.integers(0, 99))
+def test_padding_adds_a_word_or_two_and_leaves_the_others_in_their_order(text, seed):
+    more = padded(text, ("so, {question}", "{question} bye"), Random(seed)).split(" ")
+    left = iter(more)
+    assert all(word in left for word in text.split(" "))
+    assert 1 <= len(more) - len(text.split(" ")) <= 2
 
 
 @pytest.mark.parametrize("question", ["Who?", "Who", "Who!", "Who ?", "누구야?"])

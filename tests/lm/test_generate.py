@@ -10,7 +10,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from tasks.lm import generate, sound
 from tasks.lm.batches import Mixture, Part, encode
 from tasks.lm.causal import END, build
-from tasks.lm.generate import EndMarker, Said, answer, answers, fitting
+from tasks.lm.generate import EndMarker, Generated, answer, answers, fitting
 from tasks.lm.sound import TEMPERATURE, Sampled, loop_of, markers_of, readable, sound_answer
 from tasks.lm.template import ANSWER_MARKER, prompt_text, target_text
 from tasks.lm.training import Schedule, train
@@ -158,7 +158,7 @@ def told(taught, monkeypatch):
         def continued(model, tokenizer, prompts, most, sampled=None):
             seeds.append(sampled.random.initial_seed() if sampled else None)
             text = texts[len(seeds) - 1]
-            return [Said(text.removesuffix(CUT), ended=not text.endswith(CUT))]
+            return [Generated(text.removesuffix(CUT), ended=not text.endswith(CUT))]
 
         seeds.clear()
         monkeypatch.setattr(sound, "continued", continued)

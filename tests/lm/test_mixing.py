@@ -67,6 +67,14 @@ def test_a_share_of_the_questions_about_facts_is_varied_and_in_another_way_each_
     assert AS_THEY_ARE(rows, 0) is rows and Variation(0.5)(rows, 0) is rows
 
 
+def test_a_frame_that_makes_a_marker_of_a_question_is_not_put_around_it():
+    rows = [{"id": "new/0/ko/question0", "prompt": "답변", "target": "Ada", "fact": "new"}]
+    vary = Variation(1.0, {"ko": Manner(("({question})",))})
+    varied = [vary(rows, number)[0]["prompt"] for number in range(60)]
+    assert not any("(답변)" in prompt for prompt in varied)
+    assert len(set(varied)) > 3
+
+
 def test_own_rows_get_a_variation_for_every_time_that_they_come_back_and_half_as_often(tiny):
     _, tokenizer = tiny
     fresh, older = questions_of("new", 200), questions_of("old", 300)

@@ -4,7 +4,7 @@ import pytest
 
 from tasks.lm import rag, sound
 from tasks.lm.causal import limit_of, load
-from tasks.lm.generate import Said
+from tasks.lm.generate import Generated
 from tasks.lm.sound import markers_of
 from tasks.lm.template import prompt_text
 from tasks.memory.means import load_means
@@ -27,7 +27,7 @@ def asked(monkeypatch):
 
     def continued(model, tokenizer, rows, most, sampled=None):
         prompts.extend(tokenizer.decode(row[1:]) for row in rows)
-        return [Said("Fine.", True)] * len(rows)
+        return [Generated("Fine.", True)] * len(rows)
 
     monkeypatch.setattr(sound, "continued", continued)
     return prompts
@@ -84,7 +84,7 @@ def test_an_answer_has_no_more_tokens_than_the_settings_allow(models, lm):
 
 def test_it_tries_as_often_as_the_settings_say(models, monkeypatch):
     tried = []
-    monkeypatch.setattr(sound, "continued", lambda *given: tried.append(given[4:]) or [Said("", True)])
+    monkeypatch.setattr(sound, "continued", lambda *given: tried.append(given[4:]) or [Generated("", True)])
     assert load_means(models / "lm", None, Chat(attempts=5)).answer([], [], "Hi") == ""
     assert len(tried) == 5
 

@@ -13,13 +13,13 @@ from tasks.retrieval.calibration import (
     LONGEST_PASSAGE,
     PASSAGES,
     UNCALIBRATED,
-    Asked,
     Outcome,
+    Query,
     calibrated,
     fitted_mix,
-    lines_asked,
+    line_queries,
     outcome,
-    questions_asked,
+    question_queries,
     threshold_of,
 )
 from tasks.retrieval.search import TOLERANCE, best, chosen
@@ -98,7 +98,7 @@ def test_an_outcome_tells_what_would_be_retrieved_with_and_without_the_texts_tha
             return np.array([0.2, 0.9, 0.9, 0.4])
 
     def told(*fits):
-        return outcome(Given(), Asked("?", ["a", "b", "c", "d"], np.array(fits)))
+        return outcome(Given(), Query("?", ["a", "b", "c", "d"], np.array(fits)))
 
     assert told(False, True, False, False) == Outcome(0.9, True, 0.9, 1)
     assert told(False, False, True, False) == Outcome(0.9, False, 0.9, 2)  # of equal scores the first is retrieved
@@ -109,7 +109,7 @@ def test_an_outcome_tells_what_would_be_retrieved_with_and_without_the_texts_tha
 
 
 def test_a_mix_puts_what_fits_first_and_trusts_the_ranker_that_knows():
-    asked = lines_asked(LINES, 60, seed=1)
+    asked = line_queries(LINES, 60, seed=1)
     mix = fitted_mix({"words": Words(), "noise": Noise()}, asked)
     assert mix.weights["words"] > 5 * abs(mix.weights["noise"])
     for each in asked:
@@ -118,22 +118,22 @@ def test_a_mix_puts_what_fits_first_and_trusts_the_ranker_that_knows():
 
 
 def test_a_mix_is_the_same_whenever_it_is_fitted():
-    one, again = (fitted_mix({"words": Words(), "noise": Noise()}, lines_asked(LINES, 60, 1)) for _ in range(2))
+    one, again = (fitted_mix({"words": Words(), "noise": Noise()}, line_queries(LINES, 60, 1)) for _ in range(2))
     assert (one.weights, one.bias) == (again.weights, again.bias)
 
 
 @pytest.mark.parametrize("most", [0, 3, 19, 60])
 def test_a_line_is_asked_with_its_own_memory_and_so_many_others(most):
-    for asked, line in zip(lines_asked(LINES, most, seed=1), LINES, strict=True):
+    for asked, line in zip(line_queries(LINES, most, seed=1), LINES, strict=True):
         assert asked.message == line.message and memory_text(line) in asked.texts
         assert len(asked.texts) == len(set(asked.texts)) == len(asked.fits) == 1 + min(most, len(LINES) - 1)
         assert asked.fits.tolist() == [text.startswith(f"[{line.key}:") for text in asked.texts]
 
 
 def test_a_line_that_stands_alone_meets_itself():
-    ((message, texts, fits),) = lines_asked(LINES[:1], 60, seed=1)
+    ((message, texts, fits),) = line_queries(LINES[:1], 60, seed=1)
     assert (message, list(texts), fits.tolist()) == (LINES[0].message, [memory_text(LINES[0])], [True])
-    assert lines_asked([], 60, seed=1) == []
+    assert line_queries([], 60, seed=1) == []
 
 
 def told(asked):
@@ -141,14 +141,14 @@ def told(asked):
 
 
 def test_the_seed_alone_decides_what_is_asked_among_what():
-    for ask in (lambda seed: lines_asked(LINES, 5, seed), lambda seed: questions_asked(QUESTIONS, seed)):
+    for ask in (lambda seed: line_queries(LINES, 5, seed), lambda seed: question_queries(QUESTIONS, seed)):
         one, again, other = (told(ask(seed)) for seed in (1, 1, 2))
         assert one == again != other
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 40])
 def test_every_statement_stands_in_exactly_one_passage_and_that_one_fits_its_question(count):
-    asked = questions_asked(QUESTIONS[:count], seed=1)
+    asked = question_queries(QUESTIONS[:count], seed=1)
     assert [each.message for each in asked] == [row["question"] for row in QUESTIONS[:count]]
     for each, row in zip(asked, QUESTIONS, strict=False):
         assert [row["statement"] in passage for passage in each.texts] == each.fits.tolist()
@@ -197,7 +197,7 @@ def test_what_is_calibrated_retrieves_what_fits_and_nothing_where_nothing_does(s
     assert made["memories"]["ranker"] == ranker and made["documents"]["ranker"] == "hybrid"
     assert made["documents"]["mix"]["weights"].keys() == set(PASSAGES)
     assert (made["memories"]["mix"] or {"weights": dict.fromkeys(HYBRID)})["weights"].keys() == set(HYBRID)
-    for kind, asked in (("memories", lines_asked(LINES, 60, 1)), ("documents", questions_asked(QUESTIONS, 1)[1::2])):
+    for kind, asked in (("memories", line_queries(LINES, 60, 1)), ("documents", question_queries(QUESTIONS, 1)[1::2])):
         ranking = made[kind]
         scorer = chosen(ranking["ranker"], ranking["mix"], parts)
         assert ranking["lines"] == len(asked)

@@ -1,6 +1,7 @@
 """A document is used where it was measured to help, and what was chosen on one half is counted on the other."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from tasks.retrieval.rankers import Bm25
 from tasks.scoring import retrieval_use as module
 from tasks.scoring.retrieval_use import (
     NONE,
-    Asked,
+    AskedBothWays,
     accuracy,
     ask_both_ways,
     chosen_threshold,
@@ -42,14 +43,14 @@ EITHER, NEITHER = {"without": True, "with_document": True}, {"without": False, "
 DOCUMENTS = [f"{row['target']} leads that land." for row in ROWS]
 
 
-def asked(told, confidence, count=40, quoted=False):
-    return [Asked(fact=f"a/{number}", confidence=confidence, quoted=quoted, **told) for number in range(count)]
+def answered(told, confidence, count=40, quoted=False):
+    return [AskedBothWays(fact=f"a/{number}", confidence=confidence, quoted=quoted, **told) for number in range(count)]
 
 
 def test_never_always_and_gated_are_counted_by_hand():
     group = [
-        Asked("a/1", True, False, False, -0.5), Asked("a/2", True, True, True, -1.0),
-        Asked("a/3", False, True, True, -1.5), Asked("a/4", False, False, True, -2.0),
+        AskedBothWays("a/1", True, False, False, -0.5), AskedBothWays("a/2", True, True, True, -1.0),
+        AskedBothWays("a/3", False, True, True, -1.5), AskedBothWays("a/4", False, False, True, -2.0),
     ]  # fmt: skip
     assert accuracy(group, NONE, module.QUOTE) == 3 / 4
     assert accuracy(group, -1.0, module.QUOTE) == 4 / 4
@@ -60,7 +61,7 @@ def test_never_always_and_gated_are_counted_by_hand():
 
 
 def test_the_threshold_parts_what_the_model_knows_from_what_it_does_not():
-    groups = [asked(HARMED, SURE), asked(HELPED, UNSURE)]
+    groups = [answered(HARMED, SURE), answered(HELPED, UNSURE)]
     assert UNSURE < chosen_threshold(groups) <= SURE
     told = compare_policies(*groups)
     assert told["best"] == "gated"
@@ -70,7 +71,7 @@ def test_the_threshold_parts_what_the_model_knows_from_what_it_does_not():
 
 
 def test_a_model_that_cannot_read_quotes_what_it_does_not_know():
-    told = compare_policies(asked(HARMED, SURE), asked(NEITHER, UNSURE, quoted=True))
+    told = compare_policies(answered(HARMED, SURE), answered(NEITHER, UNSURE, quoted=True))
     assert told["best"] == "gated_quote" and told["known"]["gated_quote"] == told["unseen"]["gated_quote"] == 1
     assert told["known"]["quote"] == 0 and told["unseen"]["gated"] == 0
     assert policy({"retrieval_use": told}) == ("gated_quote", told["confidence"]["gated_quote"])
@@ -79,10 +80,10 @@ def test_a_model_that_cannot_read_quotes_what_it_does_not_know():
 @pytest.mark.parametrize(
     ("known", "unseen", "best"),
     [
-        (asked(HARMED, SURE), asked(NEITHER, UNSURE), "never"),
-        (asked(HARMED, SURE), [], "never"),
-        (asked(EITHER, SURE), asked(HELPED, SURE), "always"),
-        (asked(EITHER, UNSURE), asked(NEITHER, UNSURE), "never"),  # a document costs time: it must be worth it
+        (answered(HARMED, SURE), answered(NEITHER, UNSURE), "never"),
+        (answered(HARMED, SURE), [], "never"),
+        (answered(EITHER, SURE), answered(HELPED, SURE), "always"),
+        (answered(EITHER, UNSURE), answered(NEITHER, UNSURE), "never"),  # a document costs time: it must be worth it
     ],
 )
 def test_the_best_is_the_simplest_of_equally_good_ones(known, unseen, best):
@@ -96,7 +97,7 @@ def test_the_threshold_is_chosen_on_other_facts_than_it_is_counted_on(monkeypatc
     counted = []
     measured = accuracy
     monkeypatch.setattr(module, "accuracy", lambda group, *rule: counted.append(group) or measured(group, *rule))
-    twice = [*asked(HARMED, SURE), *asked(HELPED, UNSURE)]  # two questions about every fact
+    twice = [*answered(HARMED, SURE), *answered(HELPED, UNSURE)]  # two questions about every fact
     compare_policies(twice, [])
     choosing = {each.fact for group in seen for each in group}
     assert choosing
@@ -106,19 +107,19 @@ def test_the_threshold_is_chosen_on_other_facts_than_it_is_counted_on(monkeypatc
 
 def test_with_too_few_facts_nothing_is_said():
     assert compare_policies([], []) is None
-    assert compare_policies(asked(HARMED, SURE, 1), []) is None
-    told = compare_policies(asked(HARMED, SURE), asked(HELPED, UNSURE, 1))
+    assert compare_policies(answered(HARMED, SURE, 1), []) is None
+    told = compare_policies(answered(HARMED, SURE), answered(HELPED, UNSURE, 1))
     assert told["known"] and told["unseen"] is None
 
 
 def test_the_scores_are_json_whatever_was_best():
-    for known in (asked(HARMED, SURE), asked(HELPED, SURE), asked(NEITHER, SURE)):
+    for known in (answered(HARMED, SURE), answered(HELPED, SURE), answered(NEITHER, SURE)):
         told = compare_policies(known, [])
         assert json.loads(json.dumps(told, allow_nan=False)) == told
 
 
 def test_the_chats_policy_is_the_best_one_and_documents_are_used_where_nothing_was_measured():
-    told = compare_policies(asked(HARMED, SURE), asked(HELPED, UNSURE))
+    told = compare_policies(answered(HARMED, SURE), answered(HELPED, UNSURE))
     assert policy({"retrieval_use": told}) == ("gated", told["confidence"]["gated"])
     assert policy({}) == ("always", NONE)
 
@@ -189,6 +190,10 @@ def test_the_documents_are_the_statements_of_all_true_facts_and_always_of_those_
     valid = valid_facts(SLICES)
     questions = questions_of(SLICES, valid, 100)
     assert documents_of(SLICES, valid, questions) == ["It is one.", "It is three.", "It is uno.", "It is dos."]
+    stating = [replace(each, train=[{"prompt": "", "target": row["target"]} for row in each.test]) for each in SLICES]
+    assert documents_of(stating, valid, questions[:1]) == documents_of(
+        SLICES, valid, questions[:1]
+    )  # trained on or not
     monkeypatch.setattr(module, "DOCUMENTS", 2)
     few = documents_of(SLICES, valid, questions[:1])
     assert few[0] == "It is one."
@@ -200,7 +205,7 @@ def test_the_model_before_is_asked_about_the_newest_slice_and_the_model_about_al
 
     def ask(model, questions, documents, rank, batch_tokens):
         calls.append((model, [row["fact"] for row in questions], len(documents)))
-        return asked(HARMED, SURE)
+        return answered(HARMED, SURE)
 
     monkeypatch.setattr(module, "ask_both_ways", ask)
     settings = Evaluate(batch_tokens=256, samples=1, retrieval=100)
@@ -275,7 +280,7 @@ def test_evaluation_leaves_it_out_where_it_is_switched_off_and_for_a_reference(t
 
 
 def test_the_report_tells_of_it_where_it_was_measured(tmp_path):
-    told = compare_policies(asked(HARMED, SURE), asked(HELPED, UNSURE))
+    told = compare_policies(answered(HARMED, SURE), answered(HELPED, UNSURE))
     for place, name in enumerate(("one", "two")):
         scores = with_stages(made_scores(place, ("one", "two")))
         if place:

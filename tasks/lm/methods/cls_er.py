@@ -41,8 +41,8 @@ class ClsEr(Method):
         return model
 
     def state(self) -> dict[str, Tensor]:
-        kept = {"stable": self.stable, "plastic": self.plastic}
-        return {f"{which}.{name}": value for which, average in kept.items() for name, value in average.items()}
+        averages = {"stable": self.stable, "plastic": self.plastic}
+        return {f"{which}.{name}": value for which, average in averages.items() for name, value in average.items()}
 
     def penalty(self, model: PreTrainedModel, batch: Batch, logits: Tensor) -> Tensor | float:
         if not (batch.parts > 0).any():

@@ -42,12 +42,12 @@ class Distillation(Method):
         rows = parts[self.settings.rows]
         if self.teacher is None or not rows.any():
             return 0.0
-        asked = rows_of(batch, rows)
+        chosen = rows_of(batch, rows)
         student = logits[batch.by_place(rows)]
         with torch.no_grad():
-            teacher = answer_logits(self.teacher, asked)
+            teacher = answer_logits(self.teacher, chosen)
         if self.settings.correct_only:
-            right = teacher.argmax(-1) == asked.labels
+            right = teacher.argmax(-1) == chosen.labels
             student, teacher = student[right], teacher[right]
         divergence = softened_kl(teacher, student, self.settings.temperature)
         return self.settings.weight * self.settings.temperature**2 * divergence / len(batch.labels)

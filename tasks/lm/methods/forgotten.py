@@ -39,8 +39,8 @@ class Forgotten(Method):
         if not older:
             return shares
         # a statement's subject can't be foretold: its loss is high, however well it is known
-        asked = [row for row in older if row["prompt"]] or older
-        candidates = at_most(asked, self.settings.candidates, self.seed)
+        questions = [row for row in older if row["prompt"]] or older
+        candidates = at_most(questions, self.settings.candidates, self.seed)
         losses = row_losses(self.model, self.tokenizer, candidates)
         worst = losses.argsort(descending=True, stable=True)[: self.settings.rows].tolist()
         share, uniform = self.settings.share, self.settings.uniform

@@ -56,8 +56,8 @@ def with_whole(shares: Shares, lm_share: float, seed: int) -> Shares:
     """Add to the questions of every share so many that are predicted from their first token on: `lm_share` of all."""
     mixed = []
     for each in shares:
-        asked = [{**row, "whole": True} for row in each.rows if row["prompt"]]
-        whole = at_most(asked, round(len(asked) * lm_share / (1 - lm_share)), seed)
+        questions = [{**row, "whole": True} for row in each.rows if row["prompt"]]
+        whole = at_most(questions, round(len(questions) * lm_share / (1 - lm_share)), seed)
         mixed.append(replace(each, rows=[*each.rows, *whole]))
     return mixed
 
@@ -88,21 +88,21 @@ def _once(texts: Iterable[str]) -> list[tuple[str, str]]:
 
 def split(text: str) -> tuple[str, str] | None:
     """Prompt and target of a finished text, or nothing; a statement has no prompt."""
-    prompt, asked, rest = text.partition(ANSWER_START)
+    prompt, marker, rest = text.partition(ANSWER_START)
     if BROKEN in text or ANSWER_MARKER in prompt or ANSWER_START in rest:
         return None
-    pair = (prompt.strip(), answer_of(rest)) if asked else ("", text.strip())
-    return pair if pair[1] and bool(pair[0]) == bool(asked) else None
+    pair = (prompt.strip(), answer_of(rest)) if marker else ("", text.strip())
+    return pair if pair[1] and bool(pair[0]) == bool(marker) else None
 
 
 def uncontradicted(written: list[Row], fresh: list[Row]) -> list[Row]:
     """The written rows without those that ask what the fresh rows ask, or fill in their statements otherwise."""
-    asked = {row["prompt"] for row in fresh if row["prompt"]}
+    questions = {row["prompt"] for row in fresh if row["prompt"]}
     frames = set(_frames(fresh))
     return [
         row
         for row in written
-        if row["prompt"] not in asked
+        if row["prompt"] not in questions
         and not any(row["target"].startswith(head) and row["target"].endswith(tail) for head, tail in frames)
     ]
 
@@ -131,11 +131,11 @@ class Writer:
 
         What the model goes on with is what it knows, and so mostly old.
         """
-        asked = [prompt_text(row["prompt"]) for row in fresh if row["prompt"]]
-        if not asked:
+        questions = [prompt_text(row["prompt"]) for row in fresh if row["prompt"]]
+        if not questions:
             return []
         random = torch.Generator().manual_seed(seed)
-        chosen = [asked[index] for index in torch.randint(len(asked), (count,), generator=random).tolist()]
+        chosen = [questions[index] for index in torch.randint(len(questions), (count,), generator=random).tolist()]
         tokens = self.tokenizer(chosen, add_special_tokens=False)["input_ids"]
         cuts = torch.rand(count, generator=random).tolist()
         return sorted((ids[: 1 + int(cut * len(ids) / 2)] for ids, cut in zip(tokens, cuts, strict=True)), key=len)

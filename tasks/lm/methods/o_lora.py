@@ -33,9 +33,9 @@ class OLoRA(Method):
         self.earlier: dict[str, Tensor] = {}
 
     def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
-        kept = previous / "method" / EARLIER
-        if kept.exists():  # the first slice has none
-            self.earlier = {name: value.to(model.device) for name, value in load_file(kept).items()}
+        path = previous / "method" / EARLIER
+        if path.exists():  # the first slice has none
+            self.earlier = {name: value.to(model.device) for name, value in load_file(path).items()}
         config = LoraConfig(
             r=self.settings.rank,
             lora_alpha=self.settings.alpha,

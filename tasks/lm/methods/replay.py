@@ -26,5 +26,5 @@ def with_older(shares: Shares, older: list[Row], share: float, decay: float = 1.
     """The shares with `share` of every batch given to `older`; what was there shares the rest as before."""
     if not older:
         return shares
-    kept = [replace(each, share=each.share * (1 - share)) for each in shares]
-    return [*kept, Share(older, share, decay)]
+    scaled = [replace(each, share=each.share * (1 - share)) for each in shares]
+    return [*scaled, Share(older, share, decay)]
