@@ -39,7 +39,7 @@ def chosen_models(root: Path, chosen: str | None) -> Chosen:
     Raises:
         BadInput: the slice is unknown or not trained yet, or there is no champion.
     """
-    name = chosen or _champion()
+    name = _champion() if chosen is None else chosen
     params = load_params(root / "params.yaml")
     if name not in params.timeline:
         raise BadInput(f"There is no slice '{name}'. The slices are: {', '.join(params.timeline)}.")

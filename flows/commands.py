@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from flows.memory import memory
 from flows.project import Verbose, complaints, console, enter
-from tasks.corpus.text import typed
+from tasks.corpus.text import CONTROL, typed
 from tasks.errors import PerennialError
 
 INTERRUPTED = 130
@@ -36,7 +36,8 @@ def main() -> None:
     except PerennialError as error:
         if verbose:
             raise
-        complaints.print(f"[red]{escape(str(error))}[/red]", highlight=False, soft_wrap=True)
+        sentence = CONTROL.sub("\ufffd", str(error))  # a name that was given must not steer the terminal
+        complaints.print(f"[red]{escape(sentence)}[/red]", highlight=False, soft_wrap=True)
         raise SystemExit(error.exit_code) from error
     except Exception as error:  # a defect of ours or of a library: keep the traceback, show the sentence
         if verbose:

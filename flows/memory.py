@@ -1,7 +1,7 @@
 """`perennial memory`: what is remembered of a user: list, forget, export, import, verify, pin."""
 
 import sqlite3
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,15 +19,27 @@ if TYPE_CHECKING:
 
 memory = typer.Typer(help="What is remembered of a user: list it, forget it, take it elsewhere.", no_args_is_help=True)
 
+
+def shown_name(text: str) -> str:
+    """The normal form of a key or a document's name.
+
+    Raises:
+        BadInput: there is nothing in it that can be seen.
+    """
+    if form := typed(text):
+        return form
+    raise BadInput("An empty name was given. Name a key or a document as `perennial memory list` shows it.")
+
+
 User = Annotated[str, typer.Option(parser=typed, metavar="NAME", help="Whose memories.")]
-Key = Annotated[str, typer.Argument(parser=typed, metavar="KEY", help="As `list` shows it.")]
+Key = Annotated[str, typer.Argument(parser=shown_name, metavar="KEY", help="As `list` shows it.")]
 
 
 @memory.command("list")
 def list_memories(
     user: User = "me",
     history: Annotated[
-        str | None, typer.Option(parser=typed, metavar="KEY", help="Every value that this key ever had.")
+        str | None, typer.Option(parser=shown_name, metavar="KEY", help="Every value that this key ever had.")
     ] = None,
     verbose: Verbose = False,
 ) -> None:
@@ -47,11 +59,12 @@ def list_memories(
 @memory.command()
 def forget(
     key: Annotated[
-        str | None, typer.Argument(parser=typed, metavar="[KEY]", help="As `list` shows it; its history goes, too.")
+        str | None,
+        typer.Argument(parser=shown_name, metavar="[KEY]", help="As `list` shows it; its history goes, too."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All memories and documents.")] = False,
     document: Annotated[
-        str | None, typer.Option(parser=typed, metavar="SOURCE", help="What was read from this document.")
+        str | None, typer.Option(parser=shown_name, metavar="SOURCE", help="What was read from this document.")
     ] = None,
     user: User = "me",
     verbose: Verbose = False,
@@ -86,17 +99,14 @@ def export_memories(
     file: Annotated[Path, typer.Argument(help="A new file.")], user: User = "me", verbose: Verbose = False
 ) -> None:
     """Write all that is kept of a user into a file: memories, their history, what was read."""
-    from tasks.artifact import write_file
     from tasks.memory.transfer import exported
 
-    file = file.resolve()
-    if file.exists():
-        raise BadInput(f"{file} exists already. Name another file.")
+    file = _new(file)
     with _store(verbose) as connection:
         done = exported(connection, user)
     if not done.memories + done.chunks + done.lost:
         raise BadInput(f"Nothing is kept of {user}.")
-    write_file(file, done.text.encode())
+    _write(file, done.text.encode())
     _say(f"{file}: {_count(done.memories, 'memory')}, history included, and {_count(done.chunks, 'passage')}.")
     if done.lost:
         raise Corrupt(f"{_count(done.lost, 'damaged row')} of the store could not be exported.")
@@ -111,7 +121,7 @@ def import_memories(
     """Take over an exported file, or an old list: one 'key: value' in square brackets per line."""
     from tasks.memory.transfer import imported
 
-    file = file.resolve()
+    file = file.absolute()
     with _store(verbose) as connection:
         done = imported(connection, user, file)
     _say(f"New for {user}: {_count(done.memories, 'memory')}, history included, and {_count(done.chunks, 'passage')}.")
@@ -162,6 +172,34 @@ def _store(verbose: bool) -> AbstractContextManager[sqlite3.Connection]:
 
     root = enter(verbose)
     return opened(root / STORE, load_params(root / PARAMS).chat.memories)
+
+
+def _new(file: Path) -> Path:
+    """Where a file can be made that is not there yet."""
+    try:
+        file = file.resolve()
+        if file.is_dir():
+            raise BadInput(f"{file} is a folder. Name a new file in it.")
+        if file.exists():
+            raise BadInput(f"{file} exists already. Name another file.")
+    except (OSError, RuntimeError) as error:
+        raise _unwritable(file, error) from error
+    return file
+
+
+def _write(file: Path, content: bytes) -> None:
+    from tasks.artifact import partial_path, write_file
+
+    try:
+        write_file(file, content)
+    except OSError as error:
+        with suppress(OSError):
+            partial_path(file).unlink(missing_ok=True)
+        raise _unwritable(file, error) from error
+
+
+def _unwritable(file: Path, error: Exception) -> BadInput:
+    return BadInput(f"{file} can't be written ({getattr(error, 'strerror', error)}). Name another file.")
 
 
 def _show(memories: "list[Memory]", otherwise: str) -> None:

@@ -25,6 +25,7 @@ MEMORY = re.compile(r"\[([^\[\]:]+): ([^\[\]]+)\] (.+)")
 ONE_LINE = ("facts.csv", "memories.txt")  # names, keys and values: several blanks are one
 BYTE_ORDER_MARK = "\ufeff"
 SHOWN = 60  # characters of a text in a sentence
+INTEGER_DIGITS = 18  # SQLite and 64 bits take those
 MAX_CHARACTERS = 20_000  # of one field: a slice is rows, not books
 
 
@@ -206,15 +207,24 @@ def _json_lines(required: tuple[str, ...]) -> Callable[[str], Parsed]:
     return parse
 
 
-def _json_row(line: str, required: tuple[str, ...]) -> Row | str:
+def json_object(line: str) -> dict[str, Any] | str:
+    """The object that a line of JSON is, or why it can't be used."""
     try:
-        # a number is no text, however many digits it has: as an integer Python refuses more than 4,300
-        row = json.loads(line, object_pairs_hook=_once, parse_int=float, parse_constant=_no_number)
+        row = json.loads(line, object_pairs_hook=_once, parse_int=_integer, parse_constant=_no_number)
     except RecursionError:
         return "no JSON that can be read: it is nested too deeply."
+    except json.JSONDecodeError as error:
+        return f"no JSON ({error.msg}, at character {error.pos + 1})."
     except ValueError as error:
         return f"no JSON ({error})."
-    if not isinstance(row, dict) or set(row) != set(required):
+    return row if isinstance(row, dict) else "no JSON object."
+
+
+def _json_row(line: str, required: tuple[str, ...]) -> Row | str:
+    row = json_object(line)
+    if isinstance(row, str):
+        return row
+    if set(row) != set(required):
         return f"not an object with exactly the keys {', '.join(required)}."
     for key, value in row.items():
         if not isinstance(value, str):
@@ -231,6 +241,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"the key '{twice[:SHOWN]}' is given twice")
     return row
+
+
+def _integer(digits: str) -> int | float:
+    """A number; as an integer Python refuses one of more than 4,300 digits, and nothing here needs so many."""
+    return int(digits) if len(digits) <= INTEGER_DIGITS else float(digits)
 
 
 def _no_number(name: str) -> NoReturn:

@@ -82,13 +82,20 @@ def folded(key: str) -> str:
 
 def unfit(text: str) -> str | None:
     """Why a text can't be used, as the end of a sentence; None if it can."""
+    if reason := unreadable(text):
+        return reason
+    for marker in (ANSWER_START, ANSWER_MARKER, *SPECIAL.findall(text)):
+        if marker in text:
+            return f"contains '{marker}', which a model reads as the end of a text or an answer. Write it otherwise."
+    return None
+
+
+def unreadable(text: str) -> str | None:
+    """Why a text can't be shown, as the end of a sentence; None if it can."""
     if HALF.search(text):
         return "contains half of a character (a lone surrogate). Write the whole character, or remove it."
     if CONTROL.search(text):
         return "contains a control character."
-    for marker in (ANSWER_START, ANSWER_MARKER, *SPECIAL.findall(text)):
-        if marker in text:
-            return f"contains '{marker}', which a model reads as the end of a text or an answer. Write it otherwise."
     return None
 
 

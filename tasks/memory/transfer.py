@@ -9,72 +9,27 @@ The history is part of it. The last line has the SHA-256 of all bytes before it.
 into an empty store and exported again, has the same bytes.
 """
 
-import codecs
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable
 from datetime import datetime
-from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
-
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from typing import Any, NamedTuple
 
 from tasks.corpus.check import listing
+from tasks.corpus.files import content_of
 from tasks.corpus.raw import Problem
+from tasks.corpus.text import one_line, typed, unfit
 from tasks.errors import BadInput, Corrupt
 from tasks.memory.damage import intact
+from tasks.memory.lines import FORMAT, VERSION, MemoryLine, contents_of, moment_of, version_of
 from tasks.memory.rows import Passage, Row, change, chunk_rows, insert_chunk, insert_memory, memory_rows, new_row, stamp
 from tasks.memory.schema import checked_user, writing
 from tasks.memory.store import make_room, trim_history
 from tasks.memory.turn import MAX_KEY, MAX_VALUE, split_answer
 
-FORMAT, VERSION = "perennial memories", 1
 NOT_A_MEMORY = f"not of the form '[key: value]', key up to {MAX_KEY} characters, value up to {MAX_VALUE}."
 LEFT_OUT = {"id", "user", "folded", "text"}  # of a memory: SQLite's, the header's, made of key and value
-
-
-AnyLine = TypeVar("AnyLine")
-
-
-class Line(BaseModel):
-    """A line of an export; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class HeaderLine(Line):
-    kind: Literal["header"]
-    format: Literal["perennial memories"]
-    version: int
-    user: str
-
-
-class MemoryLine(Line):
-    kind: Literal["memory"]
-    key: str
-    value: str
-    created: AwareDatetime
-    expires: AwareDatetime | None
-    source: str
-    pinned: bool
-    replaced: AwareDatetime | None
-    encoder: str | None
-    used: AwareDatetime | None
-
-
-class ChunkLine(Line):
-    kind: Literal["chunk"]
-    source: str
-    digest: str
-    place: int
-    heading: str
-    text: str
-    created: AwareDatetime
-
-
-LINE: TypeAdapter[MemoryLine | ChunkLine] = TypeAdapter(Annotated[MemoryLine | ChunkLine, Field(discriminator="kind")])
 
 
 class Exported(NamedTuple):
@@ -98,7 +53,7 @@ def exported(connection: sqlite3.Connection, user: str) -> Exported:
     memories, lost_memories = intact(connection, memory_rows, "memories", checked_user(user))
     chunks, lost_chunks = intact(connection, chunk_rows, "chunks", user)
     lines: list[dict[str, Any]] = [{"kind": "header", "format": FORMAT, "version": VERSION, "user": user}]
-    for memory in memories:
+    for memory in _one_valid(memories):
         columns = {name: value for name, value in memory._asdict().items() if name not in LEFT_OUT}
         lines.append({"kind": "memory", **columns, "pinned": bool(memory.pinned)})
     for chunk in chunks:
@@ -127,13 +82,13 @@ def imported(connection: sqlite3.Connection, user: str, path: Path, now: datetim
     """
     checked_user(user)
     now = now or datetime.now().astimezone()
-    try:
-        content = path.read_bytes()
-        changed = datetime.fromtimestamp(path.stat().st_mtime, now.tzinfo)
-    except OSError as error:
-        raise BadInput(f"{path} can't be read ({error.strerror}).") from error
-    is_export = content.lstrip().startswith(b"{")
-    memories, chunks = _exported_rows(content, user, path) if is_export else _listed_rows(content, user, path, changed)
+    content = content_of(path)
+    if content.lstrip().startswith(b"{"):
+        memories, chunks = _exported_rows(content, user, path)
+    else:
+        memories, chunks = _listed_rows(content, user, path, _changed(path, now)), []
+    if not memories and not chunks:
+        raise BadInput(f"{path} holds no memories. Name a file that `perennial memory export` wrote, or a list.")
     with writing(connection):
         written = Imported(_add_memories(connection, user, memories), _add_chunks(connection, user, chunks))
         make_room(connection, user, now, wanted=0)
@@ -143,42 +98,57 @@ def imported(connection: sqlite3.Connection, user: str, path: Path, now: datetim
 
 def _exported_rows(content: bytes, user: str, path: Path) -> tuple[list[Row], list[Passage]]:
     *lines, end = content.removesuffix(b"\n").split(b"\n")
+    version = version_of(lines[0]) if lines else None
+    if version and version > VERSION:
+        raise BadInput(f"{path} was exported by a newer version of Perennial. Update it.")
     digest = hashlib.sha256(b"".join(line + b"\n" for line in lines)).hexdigest()
     if end.decode(errors="replace") != _end(digest):
+        if FORMAT.encode() not in content:
+            raise BadInput(f"{path} is neither an export of memories nor a list of '[key: value]' lines.")
         raise Corrupt(f"{path} was changed or cut off since it was exported. Nothing is imported; use another copy.")
-    problems: list[Problem] = []
-    header = _parsed(HeaderLine.model_validate_json, lines[0], 1, path, problems)
-    if header and header.version > VERSION:
-        raise BadInput(f"{path} was exported by a newer version of Perennial. Update it.")
-    read = [_parsed(LINE.validate_json, line, number, path, problems) for number, line in enumerate(lines[1:], start=2)]
-    if problems:
-        raise BadInput(f"Nothing is imported:\n{listing(problems)}")
-    memories = [_memory(line, user) for line in read if isinstance(line, MemoryLine)]
+    found = contents_of(lines, path.name)
+    if found.problems:
+        raise BadInput(
+            "Nothing is imported. `perennial memory export` writes no such lines: mend what wrote them, "
+            f"or export again.\n{listing(found.problems)}"
+        )
     chunks = [
         Passage(0, user, line.source, line.digest, line.place, line.heading, line.text, stamp(line.created))
-        for line in read
-        if isinstance(line, ChunkLine)
+        for line in found.chunks
     ]
-    return memories, chunks
+    return [_memory(line, user) for line in found.memories], chunks
 
 
-def _listed_rows(content: bytes, user: str, path: Path, said: datetime) -> tuple[list[Row], list[Passage]]:
+def _listed_rows(content: bytes, user: str, path: Path, said: datetime) -> list[Row]:
     rows, problems = [], []
-    for number, line in enumerate(content.removeprefix(codecs.BOM_UTF8).splitlines(), start=1):
-        if not line.strip():
-            continue
+    for number, line in enumerate(content.splitlines(), start=1):
         try:
-            rest, memory = split_answer(line.decode())
+            text = one_line(line.decode())
         except UnicodeDecodeError as error:
             problems.append(Problem(path.name, number, f"byte {error.start + 1} is no UTF-8. Save the file as UTF-8."))
             continue
-        if memory and not rest:
-            rows.append(new_row(user, *memory, said, source=path.name))
+        if not text:
+            continue
+        rest, memory = split_answer(text)
+        if reason := unfit(text):
+            problems.append(Problem(path.name, number, reason))
+        elif memory and not rest:
+            rows.append(new_row(user, *memory, said, source=typed(path.name)))
         else:
             problems.append(Problem(path.name, number, NOT_A_MEMORY))
     if problems:
         raise BadInput(f"Nothing is imported:\n{listing(problems)}")
-    return rows, []
+    return rows
+
+
+def _changed(path: Path, now: datetime) -> datetime:
+    """When a file was changed last."""
+    try:
+        changed = datetime.fromtimestamp(path.stat().st_mtime, now.tzinfo)
+        moment_of(changed.isoformat())
+    except (ValueError, OverflowError) as error:
+        raise BadInput(f"{path} was last changed in no year that can be reckoned with. `touch` it.") from error
+    return changed
 
 
 def _add_memories(connection: sqlite3.Connection, user: str, rows: list[Row]) -> int:
@@ -204,9 +174,11 @@ def _add_memory(connection: sqlite3.Connection, row: Row) -> bool:
 
 
 def _add_chunks(connection: sqlite3.Connection, user: str, rows: list[Passage]) -> int:
+    documents: dict[str, list[Passage]] = {}
+    for row in rows:
+        documents.setdefault(row.source, []).append(row)
     written = 0
-    for source, group in groupby(rows, key=lambda row: row.source):
-        passages = list(group)
+    for source, passages in documents.items():
         known = next(chunk_rows(connection, "user = ? AND source = ? LIMIT 1", (user, source)), None)
         if known and (known.digest == passages[0].digest or known.created > passages[0].created):
             continue
@@ -223,16 +195,18 @@ def _memory(line: MemoryLine, user: str) -> Row:
     return row._replace(expires=expires, pinned=int(line.pinned), replaced=replaced, encoder=line.encoder, used=used)
 
 
-def _parsed(
-    parse: Callable[[bytes], AnyLine], line: bytes, number: int, path: Path, problems: list[Problem]
-) -> AnyLine | None:
-    try:
-        return parse(line)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"][-1:]))
-        problems.append(Problem(path.name, number, f"{where}: {first['msg']}." if where else f"{first['msg']}."))
-        return None
+def _one_valid(rows: list[Row]) -> list[Row]:
+    """The rows of a store whose index was damaged, too: of a key's valid values the one that was said last stays so."""
+    newest: dict[tuple[str, str | None], Row] = {}
+    for row in rows:
+        slot = row.folded, row.expires
+        if row.replaced is None and (slot not in newest or newest[slot].created <= row.created):
+            newest[slot] = row
+    return [
+        row if row.replaced or newest[row.folded, row.expires] is row
+        else row._replace(replaced=newest[row.folded, row.expires].created)
+        for row in rows
+    ]  # fmt: skip
 
 
 def _end(digest: str) -> str:

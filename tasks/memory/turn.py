@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+from tasks.corpus.text import unfit
 from tasks.errors import BadInput
 from tasks.memory.near import Known
 from tasks.memory.neutral import is_echo, neutral_memory, neutralised, same, visible
@@ -115,7 +116,7 @@ def split_answer(text: str) -> tuple[str, tuple[str, str] | None]:
     if not match:
         return visible(text), None
     key, value = (visible(part) for part in match.groups())
-    sensible = 0 < len(key) <= MAX_KEY and 0 < len(value) <= MAX_VALUE
+    sensible = 0 < len(key) <= MAX_KEY and 0 < len(value) <= MAX_VALUE and not unfit(f"{key}: {value}")
     return visible(text[match.end() :]), (key, value) if sensible else None
 
 

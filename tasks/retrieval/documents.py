@@ -13,7 +13,8 @@ from itertools import chain, pairwise, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.corpus.text import normal, typed
+from tasks.corpus.files import content_of
+from tasks.corpus.text import CONTROL, normal, typed, unreadable
 from tasks.errors import BadInput
 
 SIZE = 300  # characters of a chunk: about the 64 pieces that a retriever reads, and half of what the small model reads
@@ -60,13 +61,18 @@ def read_document(path: Path) -> Document:
     """Read and cut one file. The digest is that of the chunks, so that another way of cutting is another document.
 
     Raises:
-        BadInput: there is no such file, or it is a folder, too large, no UTF-8 text, or empty.
+        BadInput: there is no such file, or it is a folder, too large, no UTF-8 text, or empty; or its name is unseen.
     """
-    chunks = cut(_text(path), markdown=path.suffix.lower() in MARKDOWN)
+    markdown = path.suffix.lower() in MARKDOWN
+    # a cut can leave a joiner with nothing to join
+    chunks = [(heading, chunk) for heading, each in cut(_text(path), markdown) if (chunk := normal(each))]
     if not chunks:
         raise BadInput(f"{path} is empty. Leave it out.")
+    source = typed(path.name)
+    if not source or unreadable(source):
+        raise BadInput(f"The name of {path} has characters that can't be shown, or none that can. Rename the file.")
     digest = hashlib.sha256(json.dumps(chunks).encode()).hexdigest()
-    return Document(typed(path.name), digest, chunks)
+    return Document(source, digest, chunks)
 
 
 def cut(text: str, markdown: bool) -> list[tuple[str, str]]:
@@ -187,23 +193,15 @@ def _inside(fence: str, line: str) -> bool:
 
 def _text(path: Path) -> str:
     """The file's text in normal form: composed letters (macOS takes Hangul apart), plain spaces and line ends."""
-    try:
-        if path.is_dir():
-            raise BadInput(f"{path} is a folder. Name the files in it: {path}/*.md")
-        if not path.is_file():
-            raise BadInput(f"There is no file {path}.")
-        if path.stat().st_size > MAX_BYTES:
-            raise BadInput(f"{path} is larger than {MAX_BYTES // 1024**2} MiB. Split it into several files.")
-        content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    except OSError as error:
-        raise BadInput(f"{path} can't be read ({error.strerror}).") from error
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise BadInput(f"{path} is UTF-16. Save the file as UTF-8.")
-    if b"\0" in content:
-        raise BadInput(f"{path} is no text file. Save its text as .txt or .md, in UTF-8.")
+    content = content_of(path, MAX_BYTES)
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise BadInput(f"{path}, line {line}: this is no UTF-8. Save the file as UTF-8.") from error
-    return normal("\n".join(text.splitlines()))
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    lines = "\n".join(text.splitlines())  # as long: a form feed ends a line, too, but no editor counts it
+    if found := CONTROL.search(lines):
+        line = text.count("\n", 0, found.start()) + 1
+        raise BadInput(f"{path}, line {line}: this has a control character (U+{ord(found[0]):04X}). Remove it.")
+    return normal(lines)

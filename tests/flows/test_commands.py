@@ -73,6 +73,12 @@ def test_mistakes_in_the_parameters_are_a_sentence(project):
     assert "Traceback" not in said
 
 
+def test_a_name_that_was_given_does_not_steer_the_terminal(project):
+    said = shell(project, *PERENNIAL, "memory", "import", "\x1b[2Jgone.txt", code=2)
+    assert said.count("\n") == 1 and "[2Jgone.txt" in said
+    assert "\x1b" not in said
+
+
 def test_with_nothing_to_do_neither_prefect_nor_torch_is_imported(project, stand_ins, page):
     run(project)
     program = (
@@ -141,6 +147,8 @@ def test_status_names_what_a_run_would_not_find(project, page):
 def test_chat_needs_a_model_and_says_how_to_get_one(project, stand_ins, page, monkeypatch):
     with pytest.raises(BadInput, match="There is no slice 'nine'. The slices are: one, two"):
         chat_with(project, "nine", "me", page)
+    with pytest.raises(BadInput, match="There is no slice ''"):
+        chat_with(project, "", "me", page)
     with pytest.raises(BadInput, match="models/two/lm is missing or incomplete. Run `perennial run`"):
         chat_with(project, None, "me", page)
     monkeypatch.setattr(sys.modules["tasks.registry.versions"], "champion", lambda: None)

@@ -1,5 +1,7 @@
 """`perennial memory`, on a project's own store."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -73,6 +75,52 @@ def test_what_is_to_be_forgotten_is_named_once(root, arguments):
 def test_what_is_unknown_is_said_to_be(root, arguments):
     with pytest.raises(BadInput, match=r"There is no '(food|x)' of me\. `perennial memory list`"):
         perennial(*arguments)
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "\u200b"])
+@pytest.mark.parametrize("arguments", [["forget"], ["forget", "--document"], ["pin"], ["list", "--history"]])
+def test_an_empty_name_is_refused(root, arguments, nothing):
+    with pytest.raises(BadInput, match="An empty name was given"):
+        perennial(*arguments, nothing)
+    assert len(kept(root)) == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["forget", "--all"], ["export", "new"], ["import", "dvc.yaml"], ["pin", "k"]]
+)
+def test_an_empty_users_name_is_refused(root, arguments):
+    with pytest.raises(BadInput, match="'' can't be a user's name"):
+        perennial(*arguments, "--user", " ")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", r"is a folder\. Name a new file in it"),
+        ("params.yaml/me.jsonl", r"me\.jsonl can't be written \(.*\)\. Name another file"),
+        ("a" * 300, r"can't be written \(File name too long\)"),
+        ("a" * 250, r"can't be written \(File name too long\)"),
+        ("loop/me.jsonl", "can't be written"),
+        ("/proc/me.jsonl", "can't be written"),
+    ],
+)
+def test_an_export_that_can_not_be_written_is_named_and_leaves_nothing(root, name, message):
+    (root / "loop").symlink_to("loop")
+    before = sorted(root.iterdir())
+    with pytest.raises(BadInput, match=message):
+        perennial("export", name)
+    assert sorted(root.iterdir()) == before
+
+
+def test_an_export_for_which_the_disk_has_no_room_leaves_nothing(root, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = sorted(root.iterdir())
+    monkeypatch.setattr("tasks.artifact.os.fsync", full)
+    with pytest.raises(BadInput, match=r"can't be written \(No space left on device\)"):
+        perennial("export", "me.jsonl")
+    assert sorted(root.iterdir()) == before
 
 
 def test_a_pin_shows_in_the_list_until_it_is_taken_off(root):

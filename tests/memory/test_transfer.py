@@ -1,17 +1,27 @@
-import hashlib
 import json
+import multiprocessing
 import os
+import signal
+import unicodedata
 from datetime import datetime, timedelta, timezone
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tasks.errors import BadInput, Corrupt
+from tasks.memory import transfer
+from tasks.memory.rows import insert_memory, new_row
 from tasks.memory.store import chunks_of, embedded, history_of, learn, memories_of, opened, pin, remember, touch
 from tasks.memory.transfer import exported, imported
+from tasks.memory.turn import split_answer
 
 SEOUL = timezone(timedelta(hours=9))
 NOON = datetime(2024, 5, 6, 12, tzinfo=SEOUL)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+MARKED = ["(답변)", "<|endoftext|>", "home (답변 종료) town", "e\u0301\u200d", "tomorrow's plan"]
 
 
 @pytest.fixture
@@ -127,32 +137,6 @@ def test_an_export_that_was_changed_or_cut_off_is_refused(store, other, file, sp
     assert exported(other, "ann").memories == 0
 
 
-def signed(*lines):
-    body = "".join(json.dumps(line) + "\n" for line in lines)
-    return body + json.dumps({"kind": "end", "sha256": hashlib.sha256(body.encode()).hexdigest()}) + "\n"
-
-
-HEADER = {"kind": "header", "format": "perennial memories", "version": 1, "user": "ann"}
-CHUNK = {"kind": "chunk", "source": "s", "digest": "d", "place": 1, "heading": "", "text": "t",
-         "created": "2024-05-06T03:00:00+00:00"}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        ([HEADER | {"version": 2}], "newer version"),
-        ([{"kind": "chunk"}], "line 1"),
-        ([HEADER, CHUNK | {"place": "x"}, CHUNK | {"colour": "red"}], r"line 2: place: .*\n.*line 3: colour: "),
-        ([HEADER, CHUNK | {"created": "2024-05-06T03:00:00"}], "line 2: created: "),
-        ([HEADER, {"kind": "song"}], "line 2"),
-    ],
-)
-def test_lines_that_are_no_rows_are_named_and_nothing_is_imported(other, file, lines, message):
-    with pytest.raises(BadInput, match=message):
-        imported(other, "ann", file(signed(*lines)))
-    assert exported(other, "ann").chunks == 0
-
-
 def test_an_old_list_is_taken_over_in_its_order_and_later_lines_win(store, file):
     towns = [f"[home town: {town}]" for town in ("Cork", "Leeds", "Leeds", "Cork")]
     text = "\ufeff" + "\r\n".join([towns[0], "", "[food: ramen]", *towns[1:]])
@@ -201,8 +185,112 @@ def test_more_than_the_limit_leaves_the_newest(tmp_path, file):
 
 
 def test_a_file_that_is_not_there_is_named(store, tmp_path):
-    with pytest.raises(BadInput, match=r"no\.txt can't be read"):
+    with pytest.raises(BadInput, match=r"There is no file .*no\.txt"):
         imported(store, "ann", tmp_path / "no.txt")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"memories\.txt holds no memories\. Name a file"),
+        (b"\xef\xbb\xbf", "holds no memories"),
+        ("\u200b\n \n\u3000".encode(), "holds no memories"),
+        ("[a: b]".encode("utf-16"), "is UTF-16"),
+        (b"[a: b]\n\0", "is no text file"),
+        (b'{"input": "a", "output": "b"}\n', "is neither an export of memories nor a list"),
+        ("[a: (답변 종료)]", r"line 1: contains '\(답변\)?"),
+        ("[c: d]\n[a: <|endoftext|>]", r"line 2: contains '<\|endoftext\|>'"),
+        ("[c: d]\n[a: \x1b[2J]", "line 2: contains a control character"),
+        ("[c: d]\r\n[a: \x07b]", "line 2: contains a control character"),
+    ],
+)
+def test_a_file_that_can_not_be_imported_is_named_and_nothing_is_taken_from_it(store, file, content, message):
+    with pytest.raises(BadInput, match=message):
+        imported(store, "ann", file(content))
+    assert memories_of(store, "ann") == []
+
+
+def test_a_folder_is_no_file(store, tmp_path):
+    with pytest.raises(BadInput, match=r"is a folder\. Name the files in it"):
+        imported(store, "ann", tmp_path)
+
+
+@pytest.mark.parametrize("moment", [-(10**10), 2.6e11, 10**15])
+def test_a_list_that_was_changed_when_no_one_can_reckon_is_refused(store, file, monkeypatch, moment):
+    path = file("[내일 일정: 치과]")
+    monkeypatch.setattr(type(path), "stat", lambda path, **_: SimpleNamespace(st_mtime=moment, st_mode=0o100644))
+    with pytest.raises(BadInput, match="was last changed in no year"):
+        imported(store, "ann", path)
+    assert memories_of(store, "ann") == []
+
+
+def test_a_list_is_called_by_its_name_in_normal_form(store, file):
+    imported(store, "ann", file("[a: b]", unicodedata.normalize("NFD", "메모.txt")))
+    assert memories_of(store, "ann")[0].source == "메모.txt"
+
+
+def test_an_export_that_was_saved_with_a_byte_order_mark_is_an_export(store, other, file):
+    live(store)
+    assert imported(other, "ann", file("\ufeff" + exported(store, "ann").text), NOON) == (3, 2)
+    assert exported(other, "ann") == exported(store, "ann")
+
+
+def test_a_newer_version_is_named_also_if_its_checksum_or_its_header_is_another(store, file):
+    header = {"kind": "header", "format": "perennial memories", "version": 2, "zone": "Asia/Seoul"}
+    with pytest.raises(BadInput, match="newer version"):
+        imported(store, "ann", file(f"{json.dumps(header)}\n{{}}\n"))
+
+
+def test_what_a_store_without_its_index_holds_twice_is_exported_so_that_it_can_be_imported(store, other, file):
+    store.execute("DROP INDEX valid")
+    for number, town in enumerate(("Cork", "Leeds")):
+        insert_memory(store, new_row("ann", "home town", town, NOON + number * MINUTE))
+    assert imported(other, "ann", file(exported(store, "ann").text), NOON) == (2, 0)
+    assert values(memories_of(other, "ann")) == ["Leeds"]
+    assert values(history_of(other, "ann", "home town")) == ["Cork", "Leeds"]
+
+
+def test_an_import_that_is_killed_half_way_leaves_nothing_of_it(tmp_path, file):
+    path = file("".join(f"[k{number}: v]\n" for number in range(10)))
+    with opened(tmp_path / "m.db"):
+        pass
+    child = multiprocessing.get_context("fork").Process(target=_import_and_die, args=(tmp_path / "m.db", path))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    with opened(tmp_path / "m.db") as connection:
+        assert memories_of(connection, "ann") == []
+        assert imported(connection, "ann", path, NOON) == (10, 0)
+
+
+def _import_and_die(store, path):
+    written = count(1)
+
+    def insert(connection, row):
+        insert_memory(connection, row)
+        if next(written) == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    transfer.insert_memory = insert
+    with opened(store) as connection:
+        imported(connection, "ann", path, NOON)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(*[st.text(st.characters(codec=None), max_size=8) | st.sampled_from(MARKED)] * 2), max_size=3))
+def test_whatever_the_chat_remembers_can_be_exported_and_imported(tmp_path, file, said):
+    for path in tmp_path.glob("*.db*"):
+        path.unlink()
+    with opened(tmp_path / "from.db") as one, opened(tmp_path / "to.db") as other:
+        for connection in (one, other):
+            connection.execute("PRAGMA synchronous = OFF")
+        for key, value in said:
+            if memory := split_answer(f"[{key}: {value}]")[1]:
+                remember(one, "ann", *memory, NOON)
+        done = exported(one, "ann")
+        if done.memories:
+            imported(other, "ann", file(done.text), NOON)
+            assert exported(other, "ann") == done
 
 
 @pytest.mark.parametrize("act", [exported, lambda store, user: imported(store, user, None)])

@@ -181,6 +181,8 @@ def test_a_long_message_and_a_long_passage_are_cut(store, means, model):
         (f"[{'k' * 61}: v] Hi.", "Hi.", None),
         (f"[k: {'v' * 201}] Hi.", "Hi.", None),
         ("[k: a\x1b[2Jb] Hi.", "[k: a [2Jb] Hi.", None),
+        ("[k: (답변)] Hi.", "Hi.", None),
+        ("[<|im_start|>: v] Hi.", "Hi.", None),
         ("[k: a\tb] Hi\x07.", "Hi .", ("k", "a b")),
         ("[k: v]", "", ("k", "v")),
         ("", "", None),

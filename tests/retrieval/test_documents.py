@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.corpus.text import normal
 from tasks.errors import BadInput
 from tasks.retrieval.documents import MAX_BYTES, OVERLAP, SIZE, cut, read_document
 
@@ -227,6 +228,7 @@ def test_letters_that_are_taken_apart_are_put_together(tmp_path):
         (b" \n\t\n", "is empty"),
         (b"---\ntitle: x\n---\n", "is empty"),
         ("caf\u00e9\n\ncaf\u00e9".encode("latin-1"), r"notes\.md, line 1: this is no UTF-8\. Save the file as UTF-8"),
+        (b"good\f\r\n\x1b[2Jbad", r"notes\.md, line 2: this has a control character \(U\+001B\)\. Remove it"),
         (b"good\nbad \xff", "line 2: this is no UTF-8"),
         ("text".encode("utf-16"), "is UTF-16. Save the file as UTF-8"),
         (b"PK\x03\x04\x00\x00", "is no text file"),
@@ -247,3 +249,17 @@ def test_a_folder_and_a_file_that_is_not_there_are_named(tmp_path):
         read_document(tmp_path / "gone.md")
     with pytest.raises(BadInput, match=r"can't be read \(File name too long\)"):
         read_document(tmp_path / ("a" * 300))
+
+
+@pytest.mark.parametrize("name", ["\u200b", "\x1b[2J.md"])
+def test_a_file_whose_name_can_not_be_shown_is_refused(tmp_path, name):
+    (tmp_path / name).write_text("Hello.")
+    with pytest.raises(BadInput, match=r"Rename the file"):
+        read_document(tmp_path / name)
+
+
+def test_a_chunk_is_in_normal_form_wherever_it_is_cut(tmp_path):
+    (tmp_path / "a.md").write_text("\N{MAN}\u200d\N{WOMAN}\u200d\N{GIRL}\n" * 3 + "\N{MAN}\u200d" * 999)
+    chunks = read_document(tmp_path / "a.md").chunks
+    assert len(chunks) > 4
+    assert all(normal(chunk) == chunk for _, chunk in chunks)
