@@ -3,11 +3,14 @@
 import sys
 
 from tasks.errors import PerennialError
-from tasks.steps import run_step
+from tasks.steps import run_step, usage
 
 
 def main() -> int:
     try:
+        if {"--help", "-h"} & set(sys.argv[1:]):
+            print(usage(sys.argv[1:]))
+            return 0
         run_step(sys.argv[1:])
     except PerennialError as error:
         print(error, file=sys.stderr)

@@ -61,6 +61,15 @@ def run_step(argv: list[str], log: Log | None = None, live: bool = True) -> None
         shutil.rmtree(arguments["scratch"], ignore_errors=True)
 
 
+def usage(argv: list[str]) -> str:
+    """How a step is called, or, if argv names none, which there are."""
+    if argv[0] not in STEPS:
+        return f"python -m tasks STEP --name path ...  One step, as dvc.yaml calls it. STEP is one of {', '.join(STEPS)}."
+    needed, known = _paths(_function(argv[0]))
+    words = [f"--{name} PATH" if name in needed else f"[--{name} PATH]" for name in known]
+    return f"python -m tasks {argv[0]} {' '.join(words)}"
+
+
 def sections_of(step: str) -> set[str]:
     """The keys of params.yaml that a step reads; dvc.yaml must list the same."""
     return {_section(annotation, name) for name, annotation in _settings(_function(step)).items()}
@@ -81,14 +90,19 @@ def _function(step: str) -> Callable[..., None]:
 
 
 def _arguments(step: str, function: Callable[..., None], params: Params, paths: dict[str, Path]) -> dict[str, Any]:
-    parameters = inspect.signature(function).parameters
-    kinds = get_type_hints(function, include_extras=True)
-    known = {name for name, kind in kinds.items() if kind in (Path, Path | None) and name != "scratch"}
-    required = {name for name in known if parameters[name].default is inspect.Parameter.empty}
-    if wrong := sorted((paths.keys() - known) | (required - paths.keys())):
+    needed, known = _paths(function)
+    if wrong := sorted((paths.keys() - set(known)) | (set(needed) - paths.keys())):
         raise BadInput(f"Step '{step}': --{wrong[0]} is {'unknown' if wrong[0] in paths else 'missing'}.")
     settings = {name: getattr(params, _section(annotation, name)) for name, annotation in _settings(function).items()}
     return settings | paths
+
+
+def _paths(function: Callable[..., None]) -> tuple[list[str], list[str]]:
+    """The arguments that are paths: those without a default, and all."""
+    kinds = get_type_hints(function, include_extras=True)
+    known = [name for name, kind in kinds.items() if kind in (Path, Path | None) and name != "scratch"]
+    parameters = inspect.signature(function).parameters
+    return [name for name in known if parameters[name].default is inspect.Parameter.empty], known
 
 
 def _settings(function: Callable[..., None]) -> dict[str, Any]:

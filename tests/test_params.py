@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 import yaml
 
+from tasks.__main__ import main
 from tasks.errors import BadInput
 from tasks.method_kinds import Family
 from tasks.method_params import SETTINGS
@@ -137,6 +138,19 @@ def test_a_step_called_wrongly_says_so(argv, expected, monkeypatch):
     monkeypatch.chdir(ROOT)
     with pytest.raises(BadInput, match=expected):
         run_step(argv)
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["--help"], "python -m tasks STEP --name path"),
+        (["naive", "-h"], "python -m tasks naive --examples PATH --previous PATH --out PATH\n"),
+    ],
+)
+def test_a_step_says_how_it_is_called(argv, expected, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["tasks", *argv])
+    assert main() == 0
+    assert capsys.readouterr().out.startswith(expected)
 
 
 @pytest.mark.parametrize(
