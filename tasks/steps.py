@@ -64,7 +64,7 @@ def run_step(argv: list[str], log: Log | None = None, live: bool = True) -> None
 def usage(argv: list[str]) -> str:
     """How a step is called, or, if argv names none, which there are."""
     if argv[0] not in STEPS:
-        return f"python -m tasks STEP --name path ...  One step, as dvc.yaml calls it. STEP is one of {', '.join(STEPS)}."
+        return f"python -m tasks STEP --name path ...  One step, as dvc.yaml calls it. Steps: {', '.join(STEPS)}."
     needed, known = _paths(_function(argv[0]))
     words = [f"--{name} PATH" if name in needed else f"[--{name} PATH]" for name in known]
     return f"python -m tasks {argv[0]} {' '.join(words)}"
