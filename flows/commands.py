@@ -12,7 +12,7 @@ from rich.markup import escape
 from flows.memory import memory
 from flows.project import Verbose, complaints, console, enter
 from tasks.corpus.text import typed
-from tasks.errors import PerennialError
+from tasks.errors import PerennialError, written_out
 
 INTERRUPTED = 130
 LAST_ERROR = Path(".perennial/last_error.txt")
@@ -42,7 +42,8 @@ def main() -> None:
         if verbose:
             raise
         kept = _keep_traceback()
-        complaints.print(f"[red]{type(error).__name__}: {escape(str(error))}[/red] ({kept} has the traceback.)")
+        reason = escape(written_out(str(error)))
+        complaints.print(f"[red]{type(error).__name__}: {reason}[/red] ({kept} has the traceback.)")
         raise SystemExit(1) from error
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer's answer to Ctrl-C
