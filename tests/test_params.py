@@ -62,6 +62,21 @@ def test_a_mistake_in_params_is_named(edited, old, new, expected):
         load_params(edited(old, new))
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "Run the command in the project's folder"),
+        (b"", "is empty: keys and their values"),
+        (b"seed: \xe9", "line 1: byte 7 is no UTF-8"),
+    ],
+)
+def test_a_file_that_holds_no_params_is_told(tmp_path, content, expected):
+    if content is not None:
+        (tmp_path / "params.yaml").write_bytes(content)
+    with pytest.raises(BadInput, match=expected):
+        load_params(tmp_path / "params.yaml")
+
+
 def test_a_huge_params_file_is_refused(tmp_path):
     (tmp_path / "params.yaml").write_text("#" * 300_000)
     with pytest.raises(BadInput, match="larger than"):
