@@ -11,11 +11,11 @@ MARKS = {  # UTF-32's first: the one of little-endian begins with that of UTF-16
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
-NO_ZEROS = {  # which of the first four bytes are not zero, where two ASCII characters begin a file without a mark
-    (True, False, True, False): "UTF-16",
-    (False, True, False, True): "UTF-16",
-    (True, False, False, False): "UTF-32",
-    (False, False, False, True): "UTF-32",
+ZEROS = {  # of the first four bytes, where ASCII characters begin a file without a mark; 1: not zero
+    b"\1\0\1\0": "UTF-16",
+    b"\0\1\0\1": "UTF-16",
+    b"\1\0\0\0": "UTF-32",
+    b"\0\0\0\1": "UTF-32",
 }
 
 
@@ -43,7 +43,7 @@ def read_utf8(path: Path) -> str:
 def other_encoding(content: bytes) -> str | None:
     """Why a whole file can't be read, as the end of a sentence; None if it may be UTF-8."""
     found = next((name for mark, name in MARKS.items() if content.startswith(mark)), None)
-    found = found or NO_ZEROS.get(tuple(map(bool, content[:4])))
+    found = found or ZEROS.get(bytes(map(bool, content[:4])))
     return found and f"is {found}. Save the file as UTF-8."
 
 
