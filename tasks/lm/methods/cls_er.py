@@ -24,8 +24,8 @@ from tasks.method_params import ClsEr as ClsErSettings
 class ClsEr(Method):
     """Adds weight * mean((z - z')^2) over replayed places and vocabulary; keeps the stable model.
 
-    z' are, place by place, the logits of the average that gives the true token the higher probability. At step t a model
-    is updated with probability `rate`, by d = min(decay, 1 - 1 / (t + 1)). Each slice starts both averages at the
+    z' are, place by place, the logits of the average that gives the true token the higher probability. At step t a
+    model is updated with probability `rate`, by d = min(decay, 1 - 1 / (t + 1)). Each slice starts both averages at the
     stable model of the slice before, whose steps count on: d is then decay. Without replay beside it, it is an
     average of the weights.
     """
