@@ -11,8 +11,8 @@ from rich.markup import escape
 
 from flows.memory import memory
 from flows.project import Verbose, complaints, console, enter
-from tasks.corpus.text import CONTROL, typed
-from tasks.errors import PerennialError
+from tasks.corpus.text import typed
+from tasks.errors import PerennialError, written_out
 
 INTERRUPTED = 130
 LAST_ERROR = Path(".perennial/last_error.txt")
@@ -36,14 +36,14 @@ def main() -> None:
     except PerennialError as error:
         if verbose:
             raise
-        sentence = CONTROL.sub("\ufffd", str(error))  # a name that was given must not steer the terminal
-        complaints.print(f"[red]{escape(sentence)}[/red]", highlight=False, soft_wrap=True)
+        complaints.print(f"[red]{escape(str(error))}[/red]", highlight=False, soft_wrap=True)
         raise SystemExit(error.exit_code) from error
     except Exception as error:  # a defect of ours or of a library: keep the traceback, show the sentence
         if verbose:
             raise
         kept = _keep_traceback()
-        complaints.print(f"[red]{type(error).__name__}: {escape(str(error))}[/red] ({kept} has the traceback.)")
+        reason = escape(written_out(str(error)))
+        complaints.print(f"[red]{type(error).__name__}: {reason}[/red] ({kept} has the traceback.)")
         raise SystemExit(1) from error
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer's answer to Ctrl-C

@@ -9,16 +9,26 @@ import os
 from pathlib import Path
 
 from tasks.artifact import write_file
+from tasks.errors import BadInput
 from tasks.params import PARAMS, load_params
 
 SOURCES = Path("data/sources")
 
 
 def show_models(root: Path) -> None:
-    """Bring data/sources up to date with params.yaml; nothing is touched where it is."""
+    """Bring data/sources up to date with params.yaml; nothing is touched where it is.
+
+    Raises:
+        BadInput: data/sources is no folder, or nothing can be written there.
+    """
     params = load_params(root / PARAMS)
     for section, model in (("pretrain", params.pretrain.model), ("encoder", params.encoder.model)):
-        _show(root / SOURCES / section, model.strip(), root)
+        try:
+            _show(root / SOURCES / section, model.strip(), root)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise BadInput(f"{SOURCES} must be a folder. Move away the file or link in its place or above.") from error
+        except OSError as error:
+            raise BadInput(f"{SOURCES / section} can't be written ({error.strerror}). Mend that first.") from error
 
 
 def _show(place: Path, model: str, root: Path) -> None:

@@ -1,10 +1,24 @@
 """What can go wrong for a reason that a person can mend, by who must act."""
 
+import re
+
+OBEYED = re.compile(  # by a terminal: control characters, and those that change the direction of what follows
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def written_out(text: str) -> str:
+    """The text with what a terminal would obey, and what none could write, as escapes."""
+    return OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
 
 class PerennialError(Exception):
     """One clear sentence for the person who must act; `exit_code` is what the command ends with."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return written_out(super().__str__())
 
 
 class BadInput(PerennialError):
@@ -44,4 +58,4 @@ def reason_of(error: BaseException) -> str:
         reason = f"{reason} {line.strip('# ')}"
     if len(reason) > LONGEST:  # the end says why, the beginning where
         reason = f"{reason[: LONGEST // 2]} ... {reason[-LONGEST // 2 :]}"
-    return reason.rstrip(".:")
+    return written_out(reason.rstrip(".:"))

@@ -2,7 +2,10 @@
 
 import re
 
-LITTER = re.compile(r"\..*|.*~|#.*#|Thumbs\.db|desktop\.ini|__MACOSX|.*\.(swp|bak|orig|tmp)")
+LITTER = re.compile(
+    r"\..*|.*~|#.*#|~\$.*|.*\.(swp|bak|orig|tmp)"  # hidden, or an editor's: a copy, a lock, a backup
+    r"|(?i:desktop\.ini|(eh)?thumbs(_vista)?\.db|\$recycle\.bin)|Icon\r|__MACOSX|.*:Zone\.Identifier"
+)
 
 
 def is_litter(name: str) -> bool:

@@ -11,8 +11,8 @@ from tasks.errors import BadInput
 from tasks.litter import is_litter
 from tasks.method_kinds import check_rehearsal, fitting
 from tasks.method_params import AnyMethod
-from tasks.sections import Positive, Rate, Section, Seed, Share
-from tasks.strict_yaml import load_yaml
+from tasks.sections import Positive, Rate, Section, Seed, Share, mistake
+from tasks.strict_yaml import read_yaml
 
 PARAMS = Path("params.yaml")
 SLICE_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
@@ -303,20 +303,9 @@ def load_params(path: Path = PARAMS) -> Params:
     Raises:
         BadInput: the file is missing, no YAML, or a key is unknown, missing or out of range.
     """
+    if not path.exists():
+        raise BadInput(f"There is no {path}. Run the command in the project's folder.")
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}, byte {error.start + 1} is no UTF-8. Save the file as UTF-8.") from error
-    except OSError as error:
-        raise BadInput(f"{path} can't be read ({error.strerror}). Run the command in the project's folder.") from error
-    settings = load_yaml(text, path)
-    if not isinstance(settings, dict):
-        raise BadInput(f"{path} has no sections. Restore it (`git checkout {path.name}`).")
-    try:
-        return Params.model_validate(settings)
+        return Params.model_validate(read_yaml(path))
     except ValidationError as error:
-        # a misspelt key is also a missing one: the misspelling is what must be mended
-        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-        place = ".".join(str(part) for part in first["loc"])
-        sentence = first["msg"].removeprefix("Value error, ")
-        raise BadInput(f"{path}: {place}{': ' if place else ''}{sentence}.") from error
+        raise BadInput(f"{path}: {mistake(error)}.") from error

@@ -15,11 +15,31 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 from tasks.errors import BadInput
+from tasks.utf8 import read_utf8
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 50  # of lists within lists: the parser in C ends the whole process at some 100,000
 CONFLICT = re.compile(r"^(<{7}|>{7})(?= |$)", re.MULTILINE)
+NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # YAML 1.2.2, rule 1
 TEXT = "tag:yaml.org,2002:str"
+
+
+def read_yaml(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+    """Read a file of keys and their values, as `load_yaml` does.
+
+    Raises:
+        BadInput: it can't be read, is not UTF-8, not such YAML, or something else than keys with values; by line.
+    """
+    text = read_utf8(path)
+    loaded = load_yaml(text, path, max_bytes)
+    if loaded is None:
+        raise BadInput(f"{path} is empty: keys and their values are expected in it.")
+    if not isinstance(loaded, dict):
+        root = compose_yaml(text, path)
+        line = root.start_mark.line + 1 if root else 1
+        kind = "a list" if isinstance(loaded, list) else "a single value"
+        raise BadInput(f"{path}, line {line}: keys and their values are expected, not {kind}.")
+    return loaded
 
 
 def load_yaml(text: str, path: Path, max_bytes: int = MAX_BYTES) -> Any:
@@ -71,6 +91,9 @@ def refuse_conflicts(text: str, path: Path, mend: str = "Keep one side, and dele
 
 def _refuse_what_expands(text: str, path: Path) -> None:
     refuse_conflicts(text, path)
+    if found := NOT_YAML.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise BadInput(f"{path}, line {line}: YAML can't hold U+{ord(found[0]):04X}. Remove it.")
     depth = 0
     try:
         for event in YAML(typ="safe").parse(text):
@@ -93,8 +116,10 @@ def _wrong_key(text: str, path: Path) -> str:
     for node in _nodes(compose_yaml(text, path)):
         for key, _ in node.value if isinstance(node, MappingNode) else ():
             if key.tag != TEXT:
-                shown = key.value if isinstance(key, ScalarNode) else "of several parts"
-                return f'{path}, line {key.start_mark.line + 1}: the key {shown} must be quoted: "{shown}".'
+                place = f"{path}, line {key.start_mark.line + 1}"
+                if not isinstance(key, ScalarNode):
+                    return f"{place}: a key must be a text, not a list or keys and values."
+                return f'{place}: the key {key.value} must be quoted: "{key.value}".'
     return f"{path}: a key is no text. Quote it."
 
 

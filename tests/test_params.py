@@ -87,14 +87,16 @@ def test_the_model_that_is_built_here_is_meant_however_it_is_written(edited, wri
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (TEXT.encode("utf-16"), "byte 1 is no UTF-8. Save the file as UTF-8"),
-        ("# é\n".encode("latin-1"), "byte 3 is no UTF-8. Save the file as UTF-8"),
-        (b"", "has no sections. Restore it"),
-        (b"- a list\n", "has no sections. Restore it"),
+        (None, "Run the command in the project's folder"),
+        (b"", "is empty: keys and their values"),
+        (b"- a list\n", "params.yaml"),
+        (TEXT.encode("utf-16"), "is UTF-16. Save the file as UTF-8"),
+        (b"seed: \xe9", "line 1: byte 7 is no UTF-8"),
     ],
 )
-def test_a_file_that_is_no_settings_at_all_is_told_with_the_mend(tmp_path, content, expected):
-    (tmp_path / "params.yaml").write_bytes(content)
+def test_a_file_that_holds_no_params_is_told(tmp_path, content, expected):
+    if content is not None:
+        (tmp_path / "params.yaml").write_bytes(content)
     with pytest.raises(BadInput, match=expected):
         load_params(tmp_path / "params.yaml")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tasks.corpus.raw import Numbered, Problem, Raw, read_raw, unknown_files
 from tasks.corpus.slices import Examples
-from tasks.corpus.text import folded
+from tasks.corpus.text import folded, shown
 from tasks.params import Kind
 
 SHOWN = 20
@@ -68,8 +68,8 @@ def _contradicted(file: str, rows: list[Numbered], keys: tuple[str, ...], value:
         key = tuple(row[name] for name in keys)
         before, said = first.setdefault(key, (line, row[value]))
         if said != row[value]:
-            what = ", ".join(part if len(part) < 60 else part[:57] + "..." for part in key)
-            reason = f'"{what}" has two {value}s: {said} (line {before}) and {row[value]}. Keep one.'
+            what = ", ".join(map(shown, key))
+            reason = f'"{what}" has two {value}s: {shown(said)} (line {before}) and {shown(row[value])}. Keep one.'
             problems.append(Problem(file, line, reason))
     return problems
 
@@ -84,7 +84,8 @@ def _overriding(rows: list[Numbered], older: list[Examples]) -> list[Problem]:
     for line, row in rows:
         said, name = known.get((row["subject"], row["relation"]), (row["object"], ""))
         if said != row["object"]:
-            reason = f'"{row["subject"]}, {row["relation"]}" is {said} in domain {name} and {row["object"]} here. '
+            what = f"{shown(row['subject'])}, {shown(row['relation'])}"
+            reason = f'"{what}" is {shown(said)} in domain {name} and {shown(row["object"])} here. '
             reason += "No domain is newer than another: keep one, or set `kind: time` in params.yaml."
             problems.append(Problem("facts.csv", line, reason))
     return problems

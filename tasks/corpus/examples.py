@@ -4,7 +4,7 @@ from tasks.corpus.language import chat_rows, example_rows, fact_rows, new_facts,
 from tasks.corpus.raw import Problem, Raw
 from tasks.corpus.slices import Examples, valid_facts
 from tasks.corpus.templates import Templates
-from tasks.corpus.text import unfit
+from tasks.corpus.text import shown, unfit
 from tasks.params import Dataset
 
 
@@ -50,7 +50,7 @@ def problems_of_rows(examples: Examples, older: list[Examples]) -> list[Problem]
     for row in [*examples.train, *examples.test]:
         reason = unfit(row["prompt"]) or unfit(row["target"])
         if row["fact"] and reason:
-            text = row["prompt"] or row["target"]
+            text = shown(row["prompt"] or row["target"])
             problems.append(
                 Problem("facts.csv", _line(row["fact"]), f"with its template it becomes '{text}', which {reason}")
             )
@@ -62,7 +62,7 @@ def problems_of_rows(examples: Examples, older: list[Examples]) -> list[Problem]
     before = {row["prompt"]: each.name for each in older for row in each.test if not row["fact"] and row["prompt"]}
     for row in examples.train:
         if row["fact"] and row["prompt"] in before:
-            reason = f"is asked as '{row['prompt']}', which slice {before[row['prompt']]} tests with. Remove it."
+            reason = f"is asked as '{shown(row['prompt'])}', which slice {before[row['prompt']]} tests with. Remove it."
             problems.append(Problem("facts.csv", _line(row["fact"]), reason))
     return list({(each.file, each.line): each for each in problems}.values())  # one sentence for a line
 

@@ -4,8 +4,7 @@ import codecs
 from pathlib import Path
 
 from tasks.errors import BadInput
-
-UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+from tasks.utf8 import other_encoding
 
 
 def content_of(path: Path, max_bytes: int | None = None) -> bytes:
@@ -21,11 +20,11 @@ def content_of(path: Path, max_bytes: int | None = None) -> bytes:
             raise BadInput(f"There is no file {path}.")
         if max_bytes and path.stat().st_size > max_bytes:
             raise BadInput(f"{path} is larger than {max_bytes // 1024**2} MiB. Split it into several files.")
-        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+        content = path.read_bytes()
     except OSError as error:
         raise BadInput(f"{path} can't be read ({error.strerror}).") from error
-    if content.startswith(UTF_16):
-        raise BadInput(f"{path} is UTF-16. Save the file as UTF-8.")
+    if reason := other_encoding(content):
+        raise BadInput(f"{path} {reason}")
     if b"\0" in content:
         raise BadInput(f"{path} is no text file. Save its text in a file of its own, in UTF-8.")
-    return content
+    return content.removeprefix(codecs.BOM_UTF8)

@@ -3,7 +3,6 @@
 This is the door: what passes is in the normal form of tasks/corpus/text.py, and how many lines were not is counted.
 """
 
-import codecs
 import csv
 import io
 import json
@@ -15,18 +14,19 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tasks.corpus.templates import Templates, read_templates
-from tasks.corpus.text import normal, one_line, unfit
+from tasks.corpus.text import MAX_CHARACTERS, normal, one_line, shown, unfit
 from tasks.errors import BadInput
 from tasks.litter import is_litter
+from tasks.utf8 import no_utf8, other_encoding, with_line_feeds
 
 FILES = ("facts.csv", "memories.txt", "chat.jsonl", "examples.jsonl", "texts.jsonl")
 RELATIONS = "relations.yaml"
 MEMORY = re.compile(r"\[([^\[\]:]+): ([^\[\]]+)\] (.+)")
 ONE_LINE = ("facts.csv", "memories.txt")  # names, keys and values: several blanks are one
 BYTE_ORDER_MARK = "\ufeff"
-SHOWN = 60  # characters of a text in a sentence
 INTEGER_DIGITS = 18  # SQLite and 64 bits take those
-MAX_CHARACTERS = 20_000  # of one field: a slice is rows, not books
+# A field in quotes, and blanks behind it. Where quotes are not closed nothing behind them is a field in quotes.
+QUOTED = re.compile(r'((?:^|(?<=,)) *"(?:[^"]|"")*+")(?: +(?=,|$))?', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ def read_raw(folder: Path) -> Raw:
         try:
             raw.templates = read_templates(folder / RELATIONS)
         except BadInput as error:
-            raw.problems.append(Problem(RELATIONS, 0, str(error)))
+            reason = str(error).removeprefix(str(folder / RELATIONS)).lstrip(":, ")
+            raw.problems.append(Problem(RELATIONS, 0, reason))
         else:
             if changed := _lines(RELATIONS, folder / RELATIONS, raw.problems)[1]:
                 raw.normalised[RELATIONS] = len(changed)
@@ -102,7 +103,12 @@ def unknown_files(folder: Path) -> list[Problem]:
 
 
 def _rows(name: str, path: Path, raw: Raw) -> list[Numbered]:
-    lines, changed = _lines(name, path, raw.problems)
+    found: list[Problem] = []
+    lines, changed = _lines(name, path, found)
+    raw.problems.extend(found)
+    if not lines:
+        return []
+    told = {problem.line for problem in found}
     form = one_line if name in ONE_LINE else normal
     rows: list[Numbered] = []
     count = 0
@@ -111,6 +117,8 @@ def _rows(name: str, path: Path, raw: Raw) -> list[Numbered]:
             changed.add(line)
             continue
         count += 1
+        if line in told:
+            continue
         clean = row if isinstance(row, str) else _usable(row, form)
         if isinstance(clean, str):
             raw.problems.append(Problem(name, line, clean))
@@ -127,24 +135,32 @@ def _rows(name: str, path: Path, raw: Raw) -> list[Numbered]:
 
 
 def _lines(name: str, path: Path, problems: list[Problem]) -> tuple[list[str], set[int]]:
-    """The file's lines, and the numbers of those that were not in normal form.
+    """The file's lines, none if it can't be read, and the numbers of those that were not in normal form.
 
     What is not seen must not decide what a line is either: a byte-order mark before a bracket, an odd blank before a
-    quote. JSON is written by programs: of its lines only byte-order marks are taken out, its texts come later.
+    quote. JSON is written by programs: of its lines only byte-order marks are taken out, its texts come later. A
+    byte-order mark at the beginning of the file says how it is encoded: it is no text, and not counted.
     """
     try:
-        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)  # a spreadsheet's
+        content = path.read_bytes()
     except OSError as error:
         problems.append(Problem(name, 0, f"can't be read ({error.strerror})."))
         return [], set()
+    if reason := other_encoding(content):
+        problems.append(Problem(name, 0, reason))
+        return [], set()
     lines, changed = [], set()
-    for number, line in enumerate(content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"), start=1):
+    for number, line in enumerate(with_line_feeds(content).split(b"\n"), start=1):
         try:
-            text = line.decode("utf-8").strip(" \t")
+            text = line.decode("utf-8")
         except UnicodeDecodeError as error:
-            problems.append(Problem(name, number, f"byte {error.start + 1} is no UTF-8. Save the file as UTF-8."))
-            text = ""
-        lines.append(text.replace(BYTE_ORDER_MARK, "") if name.endswith(".jsonl") else normal(text).replace("\n", " "))
+            problems.append(Problem(name, number, no_utf8(error.start + 1)))
+            text = line.decode("utf-8", "replace")  # its quotes and commas count for the lines around
+        if name.endswith(".jsonl"):
+            lines.append(text.replace(BYTE_ORDER_MARK, ""))
+        else:
+            text = text.strip(" \t")
+            lines.append(normal(text).replace("\n", " "))
         if lines[-1] != text:
             changed.add(number)
     return lines, changed
@@ -154,8 +170,6 @@ def _usable(row: Row, form: Callable[[str], str]) -> Row | str:
     """The row in normal form, or why it can't be used."""
     clean = {}
     for key, value in row.items():
-        if len(value) > MAX_CHARACTERS:
-            return f"'{key}' is longer than {MAX_CHARACTERS} characters."
         clean[key] = form(value)
         if not clean[key]:
             return f"'{key}' is empty."
@@ -166,13 +180,14 @@ def _usable(row: Row, form: Callable[[str], str]) -> Row | str:
 
 def _facts(text: str) -> Parsed:
     columns = ["subject", "relation", "object"]
-    # a blank before a quote is no part of the field; a tab is a blank
-    reader = csv.reader(io.StringIO(text.replace("\t", " ")), strict=True, skipinitialspace=True)
-    begin = 1
+    # a blank around quotes is no part of the field; a tab is a blank
+    text = QUOTED.sub(r"\1", text.replace("\t", " "))
+    begin = text[: len(text) - len(text.lstrip("\n"))].count("\n") + 1
+    reader = csv.reader(io.StringIO(text), strict=True, skipinitialspace=True)
     try:
-        header = [value.strip() for value in next(reader, [])]
+        header = [value.strip() for value in next((values for values in reader if values), [])]
         if header != columns:
-            yield 1, f"the header must be '{','.join(columns)}', not '{','.join(header)}'."
+            yield begin, f"the header must be '{','.join(columns)}', not '{shown(','.join(header))}'."
             return
         begin = reader.line_num + 1
         for values in reader:
@@ -181,11 +196,19 @@ def _facts(text: str) -> Parsed:
                 # of files that were joined the header stands there again
                 yield reader.line_num, None if [value.strip() for value in values] == columns else row
             elif values:
-                reason = f"{len(values)} fields instead of {len(columns)}. Quote a field that has a comma."
-                yield reader.line_num, reason
+                mend = "Quote a field that has a comma." if len(values) > len(columns) else "Write all of them."
+                yield reader.line_num, f"{len(values)} fields instead of {len(columns)}. {mend}"
             begin = reader.line_num + 1
     except csv.Error as error:
-        yield begin, f"no CSV ({error}). Put a field that has a quote in quotes, and write the quote twice."
+        yield begin, _no_csv(str(error), several_lines=reader.line_num > begin)
+
+
+def _no_csv(reason: str, several_lines: bool) -> str:
+    if "end of data" in reason or ("limit" in reason and several_lines):
+        return "a quote begins a field here, and none ends it. Close it; a quote within quotes is written twice."
+    if "limit" in reason:  # csv's own, above ours
+        return f"a field is longer than {MAX_CHARACTERS} characters."
+    return f"no CSV ({reason}). Put a field that has a quote in quotes, and write the quote twice."
 
 
 def _memories(text: str) -> Parsed:
@@ -213,10 +236,8 @@ def json_object(line: str) -> dict[str, Any] | str:
         row = json.loads(line, object_pairs_hook=_once, parse_int=_integer, parse_constant=_no_number)
     except RecursionError:
         return "no JSON that can be read: it is nested too deeply."
-    except json.JSONDecodeError as error:
-        return f"no JSON ({error.msg}, at character {error.pos + 1})."
     except ValueError as error:
-        return f"no JSON ({error})."
+        return f"no JSON ({_reason(error)})."
     return row if isinstance(row, dict) else "no JSON object."
 
 
@@ -230,8 +251,15 @@ def _json_row(line: str, required: tuple[str, ...]) -> Row | str:
         if not isinstance(value, str):
             return f"'{key}' is no text."
     if row.get("split", "train") not in ("train", "test"):
-        return f"'split' is '{row['split'][:SHOWN]}', not 'train' or 'test'."
+        return f"'split' is '{shown(row['split'])}', not 'train' or 'test'."
     return row
+
+
+def _reason(error: ValueError) -> str:
+    """Without the parser's line: it counts lines within the one that it was given."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg.removesuffix(' at')} at column {error.colno}"
+    return str(error)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -239,7 +267,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(row) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key '{twice[:SHOWN]}' is given twice")
+        raise ValueError(f"the key '{shown(twice)}' is given twice")
     return row
 
 

@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from tasks.corpus.everyday import Frames, Manner
 from tasks.corpus.text import entering, entering_name, folded, normal
 from tasks.errors import BadInput
-from tasks.sections import Section
-from tasks.strict_yaml import load_yaml
+from tasks.sections import Section, mistake
+from tasks.strict_yaml import read_yaml
 
 SUBJECT, OBJECT = "{subject}", "{object}"
 
@@ -116,13 +116,9 @@ def read_templates(path: Path) -> Templates:
         BadInput: no YAML, an unknown key, too few templates, or a placeholder that is missing.
     """
     try:
-        return Templates.model_validate(load_yaml(path.read_text(encoding="utf-8"), path))
+        return Templates.model_validate(read_yaml(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadInput(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} can't be read ({error}).") from error
+        raise BadInput(f"{path}: {mistake(error)}.") from error
 
 
 def plain_wording(relation: str) -> Wording:

@@ -14,7 +14,14 @@ import regex
 # The template's markers (tasks/lm/template.py), here because no text that enters may hold them.
 ANSWER_START = "(답변)"
 ANSWER_MARKER = "(답변 종료)"
-SPECIAL = regex.compile(r"<\|[^<>|\s]{1,40}\|>")  # a special token of most tokenizers: <|endoftext|>, <|im_start|>
+SPECIAL = r"<\|[^<>|\s]{1,40}\|>"  # a special token of most tokenizers: <|endoftext|>, <|im_start|>
+ENDS = regex.compile(
+    "|".join(
+        [*(r"[ \t\n]+".join(map(regex.escape, each.split(" "))) for each in (ANSWER_START, ANSWER_MARKER)), SPECIAL]
+    )
+)
+MAX_CHARACTERS = 20_000  # of one text: a slice is rows, not books
+SHOWN = 60  # characters of a text in a sentence
 
 # More marks on one letter than the Stream-Safe Text Format allows (UAX 15, section 13); sorting them takes n^2 steps.
 TOO_MANY_MARKS = regex.compile(r"(\p{M}{30})\p{M}+")
@@ -23,6 +30,7 @@ SPACE = regex.compile(r"[\p{Zs}\u2800\u3164\uffa0]")  # the last three are lette
 
 JOINERS, SELECTORS, MONGOLIAN = r"\u200c\u200d", r"\ufe0e\ufe0f", r"\u180b-\u180f"
 TAGS = r"\U000e0061-\U000e007f"
+HYPHEN = regex.compile("[\u2010\u2011]")  # seen as the one of keyboards; dashes and the minus sign are longer
 UNSEEN = regex.compile(rf"(?V1)[[\p{{DI}}\ufff9-\ufffb]--[{JOINERS}{SELECTORS}{MONGOLIAN}{TAGS}]]")
 SEVERAL_JOINERS = regex.compile(rf"([{JOINERS}])[{JOINERS}]+")
 
@@ -42,9 +50,10 @@ MEANT = "|".join(
     )
 )  # fmt: skip
 NOT_MEANT = regex.compile(rf"(?=[{JOINERS}{SELECTORS}{MONGOLIAN}{TAGS}])(?:(?:{MEANT})(*SKIP)(*FAIL)|.)")
-PLAIN = regex.compile(r"(?V1)[\t\n[^\p{Cc}\p{Zs}\p{DI}\u2028\u2029\u2800\ufff9-\ufffb]\x20]*")
+PLAIN = regex.compile(r"(?V1)[\t\n[^\p{Cc}\p{Zs}\p{DI}\u2010\u2011\u2028\u2029\u2800\ufff9-\ufffb]\x20]*")
 CONTROL = regex.compile(r"(?V1)[\p{Cc}--[\t\n]]")
 BLANKS = regex.compile(r"[ \t\n]+")
+NO_CHARACTER = regex.compile(r"\p{Noncharacter_Code_Point}")
 HALF = regex.compile(r"\p{Cs}")
 
 
@@ -53,7 +62,7 @@ def normal(text: str) -> str:
     while not (PLAIN.fullmatch(text) and unicodedata.is_normalized("NFC", text) and not TOO_MANY_MARKS.search(text)):
         before = text
         text = LINE_END.sub("\n", TOO_MANY_MARKS.sub(r"\1", text))
-        text = SEVERAL_JOINERS.sub(r"\1", UNSEEN.sub("", SPACE.sub(" ", text)))
+        text = SEVERAL_JOINERS.sub(r"\1", UNSEEN.sub("", SPACE.sub(" ", HYPHEN.sub("-", text))))
         text = NOT_MEANT.sub("", unicodedata.normalize("NFC", text))
         if text == before:  # what is taken out can bring other characters together, so once is not enough
             break
@@ -82,11 +91,13 @@ def folded(key: str) -> str:
 
 def unfit(text: str) -> str | None:
     """Why a text can't be used, as the end of a sentence; None if it can."""
+    if len(text) > MAX_CHARACTERS:
+        return f"is longer than {MAX_CHARACTERS} characters."
     if reason := unreadable(text):
         return reason
-    for marker in (ANSWER_START, ANSWER_MARKER, *SPECIAL.findall(text)):
-        if marker in text:
-            return f"contains '{marker}', which a model reads as the end of a text or an answer. Write it otherwise."
+    if found := ENDS.search(text):
+        end = shown(found[0])
+        return f"contains '{end}', which a model reads as the end of a text or an answer. Write it otherwise."
     return None
 
 
@@ -94,9 +105,17 @@ def unreadable(text: str) -> str | None:
     """Why a text can't be shown, as the end of a sentence; None if it can."""
     if HALF.search(text):
         return "contains half of a character (a lone surrogate). Write the whole character, or remove it."
-    if CONTROL.search(text):
-        return "contains a control character."
+    if found := CONTROL.search(text):
+        return f"contains the control character {_number(found[0])}. Remove it."
+    if found := NO_CHARACTER.search(text):
+        return f"contains {_number(found[0])}, which is no character. Remove it."
     return None
+
+
+def shown(text: str) -> str:
+    """A text as a sentence quotes it: one line, and not long."""
+    text = BLANKS.sub(" ", text[: 2 * SHOWN]).encode(errors="backslashreplace").decode()
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
 def entering(text: str) -> str:
@@ -107,8 +126,7 @@ def entering(text: str) -> str:
     """
     text = normal(text)
     if reason := unfit(text):
-        shown = text[:60].encode(errors="replace").decode()
-        raise ValueError(f"'{shown}' {reason.removesuffix('.')}")
+        raise ValueError(f"'{shown(text)}' {reason.removesuffix('.')}")
     return text
 
 
@@ -127,3 +145,7 @@ def entering_name(text: str) -> str:
 def typed(text: str) -> str:
     """The normal form of a command's argument or of a file's name: one line; bytes that are no UTF-8 become U+FFFD."""
     return one_line(os.fsencode(text).decode("utf-8", "replace"))
+
+
+def _number(character: str) -> str:
+    return f"U+{ord(character):04X}"

@@ -16,8 +16,8 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationError, 
 from tasks.corpus.text import entering, folded
 from tasks.errors import BadInput
 from tasks.litter import is_litter
-from tasks.sections import Section
-from tasks.strict_yaml import load_yaml
+from tasks.sections import Section, mistake
+from tasks.strict_yaml import read_yaml
 
 DAY, MESSAGE = "{day}", "{message}"
 MAX_BYTES = 1024 * 1024  # of a file of topics
@@ -79,15 +79,9 @@ def read_topics(folder: Path) -> list[Topics]:
 
 def _read(path: Path) -> Topics:
     try:
-        return Topics.model_validate(load_yaml(path.read_text(encoding="utf-8"), path, MAX_BYTES))
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: byte {error.start + 1} is no UTF-8. Save the file as UTF-8.") from error
+        return Topics.model_validate(read_yaml(path, MAX_BYTES))
     except ValidationError as error:
-        # a misspelt field is also a missing one: the misspelling is what must be mended
-        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-        where = ".".join(str(part) for part in first["loc"]) or "topics"
-        reason = first["msg"].removeprefix("Value error, ")
-        raise BadInput(f"{path}: {where}: {reason}. docs/formats.md shows the form.") from error
+        raise BadInput(f"{path}: {mistake(error, 'topics')}. docs/formats.md shows the form.") from error
 
 
 def topic_lines(topics: Sequence[Topics], copies: int, seed: int) -> tuple[list[TopicLine], list[TopicLine]]:

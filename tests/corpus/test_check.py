@@ -42,10 +42,30 @@ def test_a_good_slice_has_no_problems(tmp_path):
         ),
         ("facts.csv", b"subject,relation,object\nA,b,\xff\n", "line 2: byte 5 is no UTF-8"),
         ("facts.csv", b"subject,relation,object\nA,b,c\x00d\n", "line 2"),
+        ("facts.csv", b"subject,relation,obj\xe9t\nA,b,c\n", "line 1: byte 21 is no UTF-8"),
         ("facts.csv", "", "header must be"),
+        ("facts.csv", "\n\nsubject;relation\n", "line 3: the header must be"),
+        ("facts.csv", f"{'x' * 1000}\n", "object', not 'xxx"),
+        ("facts.csv", "subject,relation,object\nA,b,c,d\n", "line 2: 4 fields instead of 3. Quote a field that has"),
+        ("facts.csv", "subject,relation,object\nA,b\n", "line 2: 2 fields instead of 3. Write all of them."),
+        ("facts.csv", f"subject,relation,object\nA,b,{'x' * 140_000}\n", "line 2: a field is longer than 20000 char"),
+        ("facts.csv", f"subject,relation,object\nA,b,{'x' * 20_001}\n", "line 2: 'object' is longer than 20000 char"),
+        (
+            "facts.csv",
+            'subject,relation,object\nA,b,"c\n' + "d,e,f\n" * 30_000,
+            "line 2: a quote begins a field here, and",
+        ),
+        (
+            "facts.csv",
+            'subject,relation,object\nA,b,"c\nd,e,f\n',
+            "line 2: a quote begins a field here, and none ends it.",
+        ),
+        ("facts.csv", 'subject,relation,object\nA,"b"s,c\n', "line 2: no CSV (',' expected after '\"'). Put a field"),
         ("memories.txt", "[key value] hello\n", "line 1: not of the form '[key: value] message'"),
         ("memories.txt", "[k: v] a\n\n[k: v] a\n", "line 3: the same row stands in line 1"),
-        ("chat.jsonl", "{\n", "line 1: no JSON"),
+        ("chat.jsonl", "\n\n{\n", "line 3: no JSON (Expecting property name enclosed in double quotes at column 2)."),
+        ("chat.jsonl", '  {"input": "a" "output": "b"}\n', "line 1: no JSON (Expecting ',' delimiter at column 17)."),
+        ("chat.jsonl", '{"input": "a\n', "line 1: no JSON (Unterminated string starting at column 11)."),
         ("chat.jsonl", '{"input": "a"}\n', "line 1: not an object with exactly the keys input, output"),
         ("chat.jsonl", '{"input": 1, "output": "b"}\n', "line 1: 'input' is no text"),
         ("chat.jsonl", "\n", "no rows"),
@@ -58,12 +78,37 @@ def test_a_good_slice_has_no_problems(tmp_path):
         ("texts.jsonl", '{"text": "", "date": "2020"}', "'text' is empty"),
         ("fact.csv", "x", "unknown file"),
         ("relations.yaml", "relations: {capital: {en: {questions: [], paraphrase: a, statements: []}}}", "relations"),
-        ("relations.yaml", "a: &x [1]\nb: *x\n", "aliases"),
+        ("relations.yaml", "a: &x [1]\nb: *x\n", "relations.yaml: line 2: aliases"),
+        ("relations.yaml", "# nothing yet\n", "relations.yaml: is empty: keys and their values are expected"),
+        ("relations.yaml", "- a\n", "relations.yaml: line 1: keys and their values are expected, not a list"),
+        ("relations.yaml", "relations: {a: {en: [b]}}\n", "relations.a.en: keys and their values are expected here."),
+        ("relations.yaml", "relations:\n  1984: {}\n", 'line 2: the key 1984 must be quoted: "1984"'),
+        ("relations.yaml", b"names:\n  a: \xe9\n", "line 2: byte 6 is no UTF-8. Save the file as UTF-8."),
     ],
 )
-def test_a_bad_row_is_named_with_file_line_and_reason(tmp_path, name, content, expected):
-    found = reasons(write(tmp_path / "s", name, content))
+def test_a_bad_row_is_named_once_with_file_line_and_reason(tmp_path, name, content, expected):
+    found = [reason for reason in reasons(write(tmp_path / "s", name, content)) if "no data" not in reason]
     assert any(expected in reason and name in reason for reason in found), found
+    assert len(found) == len({reason.partition(": ")[0] for reason in found})  # of one line one sentence
+    assert all(len(reason) < 250 and "\n" not in reason for reason in found)
+
+
+@pytest.mark.parametrize("name", ["facts.csv", "memories.txt", "chat.jsonl", "relations.yaml"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+def test_a_file_of_another_unicode_encoding_gets_one_sentence(tmp_path, name, encoding):
+    folder = write(tmp_path / "s", "texts.jsonl", '{"text": "Once.", "date": "2024"}\n')
+    found = reasons(write(folder, name, "a,b: c\n".encode(encoding)))
+    assert found == [f"{name}: is {encoding[:6].upper()}. Save the file as UTF-8."]
+
+
+def test_a_byte_order_mark_before_a_file_is_not_counted_and_one_within_is(tmp_path):
+    folder = write(tmp_path / "s", "relations.yaml", "\ufeffnames: {a: b}\n")
+    write(folder, "facts.csv", f"\ufeff{HEADER}A,b,c\n")
+    assert read_raw(folder).normalised == {}
+    write(folder, "relations.yaml", "\ufeffnames: {a: \ufeffb}\n")
+    write(folder, "facts.csv", f"\ufeff{HEADER}\ufeffA,b,c\n")
+    raw = read_raw(folder)
+    assert raw.normalised == {"relations.yaml": 1, "facts.csv": 1} and not raw.problems
 
 
 def test_a_test_row_that_an_older_slice_trained_on_is_refused(tmp_path):
@@ -104,6 +149,8 @@ def test_two_forms_of_one_subject_are_one_contradiction(tmp_path):
     "line",
     [
         'Peru, "capital", "Lima"',
+        '"Peru" ,"capital"\u00a0\t, Lima',
+        'Peru, capital, "Lima" \t',
         '\ufeffPeru,\t"capital",\u00a0"Lima"',
         '\u200b"Peru",capital , Lima',
         "Peru\u00a0,\u2003capital,Li\u00adma",
@@ -114,6 +161,13 @@ def test_what_is_not_seen_and_blanks_before_quotes_are_no_part_of_a_fact(tmp_pat
     raw = read_raw(write(tmp_path / "s", "facts.csv", f"{HEADER}{line}\n"))
     assert not raw.problems
     assert raw.facts == [(2, {"subject": "Peru", "relation": "capital", "object": "Lima"})]
+
+
+def test_quotes_commas_and_blanks_within_a_field_stay(tmp_path):
+    content = f'\n\n{HEADER}"a "" ,b" ,x,"1\n"" ,2" \n'
+    raw = read_raw(write(tmp_path / "s", "facts.csv", content))
+    assert not raw.problems
+    assert raw.facts == [(5, {"subject": 'a " ,b', "relation": "x", "object": '1 " ,2'})]
 
 
 def test_of_joined_files_the_second_header_is_left_out_and_counted(tmp_path):

@@ -4,12 +4,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tasks.corpus.text import folded, normal, one_line, typed, unfit
+from tasks.corpus.text import MAX_CHARACTERS, folded, normal, one_line, shown, typed, unfit
 from tasks.lm.template import ANSWER_MARKER, ANSWER_START
 
 SEOUL = "서울"
 ENGLAND = "\U0001f3f4" + "".join(chr(0xE0000 + ord(each)) for each in "gbeng") + "\U000e007f"
-PIECES = list("\u200c\u200d\ufe0f\u180b\u00ad\ufeff\u0301\u094d\u0915بكرA1️⃣👩🏴\U000e0067ﾊﾞᄒㅏ간 \t\n\r\x85\u2028ſß")
+PIECES = ["\u2010", "\u2011", "-"]
+PIECES += list("\u200c\u200d\ufe0f\u180b\u00ad\ufeff\u0301\u094d\u0915بكرA1️⃣👩🏴\U000e0067ﾊﾞᄒㅏ간 \t\n\r\x85\u2028ſß")
 TEXT = st.lists(st.sampled_from(PIECES) | st.characters(exclude_categories=["Cs"]), max_size=12).map("".join)
 
 
@@ -22,6 +23,7 @@ TEXT = st.lists(st.sampled_from(PIECES) | st.characters(exclude_categories=["Cs"
         ("Jane\u3164Doe", "Jane Doe"),
         ("zero\u200bwidth\u2060, soft\u00adly", "zerowidth, softly"),
         ("\ufeffPeru\u202e", "Peru"),
+        ("co\u2011op, co\u2010op", "co-op, co-op"),
         ("a\r\nb\rc\u2028d", "a\nb\nc\nd"),
         ("a\ufe0f b\u200dc", "a bc"),
         ("e" + "\u0301" * 100, "\u00e9" + "\u0301" * 29),
@@ -36,7 +38,7 @@ def test_what_looks_the_same_becomes_the_same(text, clean):
     [
         "می\u200cخواهم", "क्\u200dष", "ක්\u200dෂ", "ര\u200d്", "ه\u200d.ش",  # Persian, Hindi, Sinhala, Malayalam
         "👩🏽\u200d🚀 ❤️\u200d🔥 👨‍👩‍👧 ☎︎ 1️⃣", ENGLAND,
-        "def f():\n    return  1\n\nf()", "Ｗｉｄｅ ½ ﬁ", "naïve café 3 < 4",
+        "def f():\n    return  1\n\nf()", "Ｗｉｄｅ ½ ﬁ", "naïve café 3 < 4", "1914\u20131918 \u2014 \u22122",
     ],
 )  # fmt: skip
 def test_what_changes_the_look_or_the_sense_stays(text):
@@ -71,11 +73,30 @@ def test_a_long_run_of_marks_is_no_work():
 
 
 @pytest.mark.parametrize(
-    "text", ["\ud83d", "a\x1b[1m", "\x7f", "\x9b", ANSWER_START, f"x{ANSWER_MARKER}", "<|im_end|>"]
-)
+    "text",
+    [
+        "\ud83d", "a\x1b[1m", "\x7f", "\x9b", ANSWER_START, f"x{ANSWER_MARKER}", "<|im_end|>",
+        *("\ufffe", "a\uffff", "\U0001fffe", "\U0010ffff", "\ufdd0", "\ufdef", "x" * (MAX_CHARACTERS + 1)),
+        *(ANSWER_MARKER.replace(" ", blanks) for blanks in ("  ", "\n", " \t\n ")),
+    ],
+)  # fmt: skip
 def test_what_no_step_could_use_is_refused_with_a_reason(text):
     assert unfit(text).endswith(".")
     assert unfit("Ordinary (답변을 기다리며) <b> <|\n\t") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("a\x1b[1m", "the control character U+001B"), ("\ufdd0", "U+FDD0, which is no character"),
+     (ANSWER_MARKER.replace(" ", "\n"), f"contains '{ANSWER_MARKER}'")],
+)  # fmt: skip
+def test_the_reason_names_what_must_go(text, expected):
+    assert expected in unfit(text)
+
+
+def test_what_is_quoted_is_short_and_one_line():
+    assert shown("one\n\ttwo \ud83d") == "one two \\ud83d"
+    assert len(shown("x" * 1000)) == 60 and shown("x" * 60) == "x" * 60
 
 
 def test_an_argument_that_is_no_utf8_becomes_one_that_is():

@@ -164,7 +164,7 @@ def test_synonyms_that_no_topic_knows_are_a_group_of_their_own():
     ("text", "expected"),
     [
         (WHOLE.replace("messages", "mesages"), r"a\.yaml: topics\.0\.mesages: Extra inputs"),
-        (WHOLE.replace("[c]", "[]"), r"a\.yaml: topics\.0\.messages: Tuple should have at least 1 item"),
+        (WHOLE.replace("[c]", "[]"), r"a\.yaml: topics\.0\.messages: a list should have at least 1 item, not 0\."),
         (WHOLE.replace(", messages: [c]", ""), r"a\.yaml: topics\.0\.messages: Field required"),
         (WHOLE.replace("[b]", "[b, 39]"), r"a\.yaml: topics\.0\.values\.1: Input should be a valid string"),
         (WHOLE.replace("[a]", "[' ']"), r"a\.yaml: topics\.0\.keys\.0: "),
@@ -177,11 +177,15 @@ def test_synonyms_that_no_topic_knows_are_a_group_of_their_own():
         ),
         (WHOLE.replace("[c]", "['c {day}']"), r"a\.yaml: topics: 'a' has \{day\} in some keys and messages"),
         (WHOLE.replace("[a]", "['{day} a']"), r"a\.yaml: topics: '\{day\} a' has \{day\} in some keys and messages"),
-        (WHOLE + "days: {today: []}\n", r"a\.yaml: days\.today: Tuple"),
-        ("topics: []\n", r"a\.yaml: topics: Tuple should have at least 1 item"),
-        ("", r"a\.yaml: topics: Input should be"),
+        (WHOLE + "days: {today: []}\n", r"a\.yaml: days\.today: a list should"),
+        ("topics: []\n", r"a\.yaml: topics: a list should have at least 1 item"),
+        ("", r"a\.yaml is empty: keys and their values are expected"),
+        ("# topics:\n", r"a\.yaml is empty"),
+        ("- a\n", r"a\.yaml, line 1: keys and their values are expected, not a list"),
+        ("topics: [film]\n", r"a\.yaml: topics\.0: keys and their values are expected here\."),
+        (WHOLE.replace("[a]", "a"), r"a\.yaml: topics\.0\.keys: a list is expected here\."),
         ("topics: [", r"a\.yaml, line 2"),
-        ("\udcff", r"a\.yaml: byte 1 is no UTF-8"),
+        ("\udcff", r"a\.yaml, line 1: byte 1 is no UTF-8"),
     ],
 )
 def test_a_mistake_in_a_file_of_topics_is_one_sentence_with_its_place(tmp_path, text, expected):

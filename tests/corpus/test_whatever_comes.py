@@ -25,6 +25,7 @@ from tasks.params import Dataset, Pairs
 SETTINGS = Dataset(languages=("en", "ko"), chat_repeats=2)
 PAIRS = Pairs(synonyms=(("home", "Ｈｏｕｓｅ"),), max_rows=50)
 PIECES = [
+    *("\u2011", "\ufffe", ANSWER_MARKER.replace(" ", "  "), ' "a" '),
     *"\ufeff\u00a0\u200b\u200c\u200d\u2028\u3000\u3164\ufe0f\x00\x1b\x85\ud83d\n\r\t\"'\\,:;[]{}|#&*!%@`~-<>()",
     *("{subject}", "{object}", "{}", ANSWER_START, ANSWER_MARKER, "<|endoftext|>", "[key: value] ", "</s>"),
     *(

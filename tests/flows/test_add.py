@@ -86,6 +86,17 @@ def test_bad_rows_are_listed_by_file_and_line_and_nothing_is_written(project, ne
     assert contents(project) == before
 
 
+def test_what_a_sentence_quotes_reaches_no_terminal_as_a_command(project, new):
+    (new / "facts.csv").write_text("\x1b[31msubject,relation\x07\n")
+    (new / "chat.jsonl").write_text('{"\\u001b[2J": 1, "\\u001b[2J": 2}\n')
+    (new / "\x1b[1m.csv").write_text("x")
+    with pytest.raises(BadInput, match="is not added") as refused:
+        add_slice(project, "three", new)
+    said = str(refused.value)
+    assert said.replace("\n", "").isprintable()
+    assert "not '\\x1b[31msubject,relation\\x07'" in said and "'\\x1b[2J' is given twice" in said
+
+
 @pytest.mark.parametrize(
     "name", ["one", "base", "naive", "../up", "", "a b", "x" * 65, "2025.bak", "x.dvc", "Thumbs.db"]
 )

@@ -1,5 +1,6 @@
 """What editors and desktops leave about is no part of a slice, of the code, or of what a step built."""
 
+import re
 import shutil
 
 import pytest
@@ -10,16 +11,25 @@ from tasks.artifact import verified
 from tasks.corpus.raw import FILES, RELATIONS
 from tasks.corpus.topics import read_topics
 from tasks.errors import BadInput
+from tasks.litter import is_litter
 from tests.flows.conftest import HEADER, PROJECT, all_of, dvc, run
 
 TOPICS = "topics:\n- {keys: [a], values: [b], messages: [c]}\n"
 
 
+FILES_LEFT = (
+    *(".DS_Store", "._facts.csv", ".facts.csv.swp", "facts.csv~", "#facts.csv#", "facts.csv.bak", "Icon\r"),
+    *(".~lock.facts.csv#", "~$facts.csv", "Thumbs.db", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db"),
+    *("desktop.ini", "Desktop.ini", "DESKTOP.INI", "facts.csv:Zone.Identifier"),
+)
+FOLDERS_LEFT = (".ipynb_checkpoints", "__MACOSX", "$RECYCLE.BIN", "$Recycle.Bin")
+
+
 def litter(folder, *, links=True):
     """A file of every kind that is left in a folder by those who only look at it."""
-    for name in (".DS_Store", "._facts.csv", ".facts.csv.swp", "facts.csv~", "Thumbs.db", "desktop.ini", "#facts.csv#"):
+    for name in FILES_LEFT:
         (folder / name).write_bytes(b"\0\1\2")
-    for name in (".ipynb_checkpoints", "__MACOSX"):
+    for name in FOLDERS_LEFT:
         (folder / name).mkdir()
         (folder / name / "facts-checkpoint.csv").write_text("x")
     if links:
@@ -109,13 +119,24 @@ def test_add_takes_what_it_knows_and_leaves_litter_behind(project, tmp_path):
     assert [path.name for path in (project / "data/raw/three").iterdir()] == ["facts.csv"]
 
 
-@pytest.mark.parametrize("name", ["facts2.csv", "Facts.csv", "fact.csv", "notes.md"])
+def test_dvc_passes_over_what_we_do_and_over_nothing_else():
+    with graphs.opened(PROJECT) as graph:
+        for folder in ("tasks", "data/raw/2020", "data/raw/topics", "data/raw/general", "models/2020/lm"):
+            for name in (*FILES_LEFT, "~$en.yaml", "~$en.txt"):
+                assert is_litter(name) and graph.repo.dvcignore.is_ignored_file(str(PROJECT / folder / name)), name
+            for name in FOLDERS_LEFT:
+                assert is_litter(name) and graph.repo.dvcignore.is_ignored_dir(str(PROJECT / folder / name)), name
+        for name in ("Icons", "Icon", "icon.png", "desktop.ini.py", "thumbs.py", "recycle.bin", "model$.json"):
+            assert not is_litter(name) and not graph.repo.dvcignore.is_ignored_file(str(PROJECT / "tasks" / name)), name
+
+
+@pytest.mark.parametrize("name", ["facts2.csv", "Facts.csv", "fact.csv", "notes.md", "facts (1).csv", "Icon"])
 def test_add_names_a_file_that_may_be_meant_for_another(project, tmp_path, name):
     folder = tmp_path / "new"
     folder.mkdir()
     (folder / "memories.txt").write_text("[job: baker] Where do I work?\n")
     (folder / name).write_text("x")
-    with pytest.raises(BadInput, match=rf"{name}: unknown file"):
+    with pytest.raises(BadInput, match=rf"{re.escape(name)}: unknown file"):
         add_slice(project, "three", folder)
     assert not (project / "data/raw/three").exists()
 

@@ -5,6 +5,9 @@ import shutil
 import pytest
 
 from flows import graph as graphs
+from flows import pretrained
+from flows.pretrained import show_models
+from tasks.errors import BadInput
 from tests.flows.conftest import PROJECT, dvc
 
 GRAPH = """
@@ -71,6 +74,32 @@ def test_a_name_is_shown_as_a_file_and_goes_back_and_forth_with_a_folder(root):
         assert is_link or place.read_text() == f"{model}\n"
     shutil.rmtree(root / "given")
     assert state(root) in ("stale", "missing")
+
+
+@pytest.mark.parametrize("model", ["small", "given"])
+@pytest.mark.parametrize("kind", ["file", "link to nothing", "file above"])
+def test_a_file_in_the_place_of_the_sources_is_a_sentence(root, model, kind):
+    (root / "given").mkdir()
+    name_model(root, model)
+    place = root / "data/sources"
+    shutil.rmtree(place, ignore_errors=True)
+    if kind == "file above":
+        shutil.rmtree(root / "data")
+        (root / "data").write_text("small\n")
+    else:
+        place.write_text("small\n") if kind == "file" else place.symlink_to("nowhere/at all")
+    with pytest.raises(BadInput, match=r"^data/sources must be a folder\. Move away"):
+        show_models(root)
+
+
+def test_a_folder_that_nobody_may_write_to_is_a_sentence(root, monkeypatch):
+    def refuse(path, content):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    shutil.rmtree(root / "data/sources", ignore_errors=True)
+    monkeypatch.setattr(pretrained, "write_file", refuse)
+    with pytest.raises(BadInput, match=r"^data/sources/pretrain can't be written \(Permission denied\)"):
+        show_models(root)
 
 
 def test_the_repositorys_own_files_say_what_its_parameters_say():
