@@ -53,23 +53,23 @@ class Manner(NamedTuple):
 def varied(question: str, manner: Manner, random: Random) -> str:
     """The question as somebody might type it: mostly within frames, often with a slip or with words out of order."""
     change = random.random()
-    if change < 0.12:
+    if change < 0.06:
         question = swapped(question, random)
-    elif change < 0.24:
+    elif change < 0.16:
         question = shortened(question, manner.spare, random)
-    elif change < 0.36 and manner.frames:
+    elif change < 0.32 and manner.frames:
         question = padded(question, manner.frames, random)
-    elif change < 0.7:
+    elif change < 0.64:
         question = typo(question, random)
     for _ in range(MOST_FRAMES if manner.frames else 0):
-        if random.random() < 0.6:
+        if random.random() < 0.65:
             frame = random.choice(manner.frames)
             if random.random() < 0.5:
                 frame = scrambled(frame, manner.frames, random)
             question = framed(question, frame, random)
-    if random.random() < 0.35:
+    if random.random() < 0.45:
         question = question.lower()
-    return other_marks(question, random) if random.random() < 0.3 else question
+    return other_marks(question, random) if random.random() < 0.15 else question
 
 
 def everyday(template: str, wordings: tuple[str, ...], subject: str, frames: Frames, random: Random) -> tuple[str, str]:

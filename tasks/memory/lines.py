@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from tasks.corpus.raw import MAX_CHARACTERS, Problem, json_object
-from tasks.corpus.text import folded, normal, one_line, unfit, unreadable
+from tasks.corpus.raw import Problem, json_object
+from tasks.corpus.text import MAX_CHARACTERS, folded, normal, one_line, unfit, unreadable
 from tasks.memory.neutral import visible
 from tasks.memory.rows import stamp
 from tasks.memory.turn import MAX_KEY, MAX_VALUE

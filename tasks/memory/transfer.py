@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.corpus.check import listing
-from tasks.corpus.files import content_of
 from tasks.corpus.raw import Problem
 from tasks.corpus.text import one_line, typed, unfit
 from tasks.errors import BadInput, Corrupt
@@ -27,6 +26,7 @@ from tasks.memory.rows import Passage, Row, change, chunk_rows, insert_chunk, in
 from tasks.memory.schema import checked_user, writing
 from tasks.memory.store import make_room, trim_history
 from tasks.memory.turn import MAX_KEY, MAX_VALUE, split_answer
+from tasks.utf8 import content_of
 
 NOT_A_MEMORY = f"not of the form '[key: value]', key up to {MAX_KEY} characters, value up to {MAX_VALUE}."
 LEFT_OUT = {"id", "user", "folded", "text"}  # of a memory: SQLite's, the header's, made of key and value

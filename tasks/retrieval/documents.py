@@ -13,9 +13,9 @@ from itertools import chain, pairwise, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.corpus.files import content_of
 from tasks.corpus.text import CONTROL, normal, typed, unreadable
 from tasks.errors import BadInput
+from tasks.utf8 import content_of
 
 SIZE = 300  # characters of a chunk: about the 64 pieces that a retriever reads, and half of what the small model reads
 OVERLAP = 60  # characters that a chunk repeats of the one before: a short sentence

@@ -200,8 +200,8 @@ def test_a_file_that_is_not_there_is_named(store, tmp_path):
         (b'{"input": "a", "output": "b"}\n', "is neither an export of memories nor a list"),
         ("[a: (답변 종료)]", r"line 1: contains '\(답변\)?"),
         ("[c: d]\n[a: <|endoftext|>]", r"line 2: contains '<\|endoftext\|>'"),
-        ("[c: d]\n[a: \x1b[2J]", "line 2: contains a control character"),
-        ("[c: d]\r\n[a: \x07b]", "line 2: contains a control character"),
+        ("[c: d]\n[a: \x1b[2J]", "line 2: contains the control character"),
+        ("[c: d]\r\n[a: \x07b]", "line 2: contains the control character"),
     ],
 )
 def test_a_file_that_can_not_be_imported_is_named_and_nothing_is_taken_from_it(store, file, content, message):
