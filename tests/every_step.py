@@ -34,8 +34,7 @@ from tasks.stage2 import stage2
 SEED = 1
 HEADER = "subject,relation,object\n"
 CITIES = {"Peru": "Lima", "Chile": "Santiago", "Ghana": "Accra", "Nepal": "Kathmandu", "Cuba": "Havana", "Fiji": "Suva"}
-TOPICS = """
-topics:
+TALK_TOPICS = """\
 - keys: [favourite dish, favourite meal]
   values: [soup, stew]
   messages: ["What shall I cook?", "What do I love to eat?", "Pick a dish for me.", "Which meal is mine?"]
@@ -43,6 +42,8 @@ topics:
   values: [Tom, Luna]
   messages: ["What is my cat called?", "Who sleeps on my sofa?", "Who wants to be fed?", "Whose collar is it?"]
 """
+TOPICS = f"topics:\n{TALK_TOPICS}"
+ENGLISH = Dataset(languages=("en",), chat_repeats=1)
 PRETRAIN = Pretrain(
     slice="one", model="small", layers=2, width=16, heads=2, positions=96, vocabulary=350, steps=2, batch_tokens=128,
     learning_rate=1e-3, warmup=0.1,
@@ -67,6 +68,22 @@ def examples(split: str, name: str) -> dict[str, str]:
     return {"examples.jsonl": lines(*rows)}
 
 
+def begin_examples(root: Path) -> None:
+    """What comes before any slice's examples: no templates but those that fit every relation."""
+    (root / "relations.yaml").write_text("names: {}\nrelations: {}\n")
+    origin(root / "relations.yaml", root / "examples/base")
+
+
+def bring_examples(root: Path, name: str, files: dict[str, str], before: str, kind: Kind = "time") -> Path:
+    """Write a raw slice, and the examples of it, which follow those of `before`."""
+    raw, out = root / "raw" / name, root / "examples" / name
+    raw.mkdir(parents=True)
+    for file, content in files.items():
+        (raw / file).write_text(content)
+    dataset(ENGLISH, raw, root / "examples" / before, out, kind)
+    return out
+
+
 MEMORIES = {"memories.txt": "[job: baker] Where do I work?\n[home town: Busan] Where am I from?\n"}
 CHAT = {"chat.jsonl": lines({"input": "hello", "output": "hi there"})}
 TEXTS = {"texts.jsonl": lines(*({"text": f"A note of day {day}, calm.", "date": "2020"} for day in range(12)))}
@@ -87,8 +104,7 @@ class Timeline:
 
     def begin(self) -> None:
         """The steps that come before any slice."""
-        (self.root / "relations.yaml").write_text("names: {}\nrelations: {}\n")
-        origin(self.root / "relations.yaml", self.root / "examples/base")
+        begin_examples(self.root)
         topics, general = self.root / "topics", self.root / "general"
         topics.mkdir()
         general.mkdir()
@@ -106,12 +122,7 @@ class Timeline:
         return self.bring_scores(name, before)
 
     def bring_examples(self, name: str, files: dict[str, str], before: str) -> None:
-        raw = self.root / "raw" / name
-        raw.mkdir(parents=True)
-        for file, content in files.items():
-            (raw / file).write_text(content)
-        settings, out = Dataset(languages=("en",), chat_repeats=1), self.root / "examples" / name
-        dataset(settings, raw, self.root / "examples" / before, out, self.kind)
+        bring_examples(self.root, name, files, before, self.kind)
 
     def bring_model(self, name: str, before: str) -> Path:
         """The slice's model; before the oldest, the base."""

@@ -15,13 +15,13 @@ from tasks.evaluate import evaluate, measure
 from tasks.lm.causal import build_tokenizer, load
 from tasks.method_params import DER, EMA, EWC, Bottleneck, Generative, LoRA, PrefixTuning, Replay
 from tasks.naive import naive
-from tasks.origin import origin
-from tasks.params import Dataset, Evaluate, Keep, Pretrain, Stage1, Stage2
+from tasks.params import Evaluate, Keep, Pretrain, Stage1, Stage2
 from tasks.pretrain import pretrain
 from tasks.scoring.answers import perplexity
 from tasks.scoring.sampling import sample_rows
 from tasks.stage1 import stage1
 from tasks.stage2 import stage2
+from tests.every_step import ENGLISH, begin_examples, bring_examples
 
 PRETRAIN = Pretrain(
     slice="one", model="small", layers=1, width=32, heads=2, positions=96, vocabulary=400, steps=10,
@@ -47,14 +47,10 @@ def quiet(step, values):
 def root(tmp_path_factory):
     """Two slices through all steps, with replay and EWC."""
     root = tmp_path_factory.mktemp("timeline")
-    (root / "relations.yaml").write_text("names: {}\nrelations: {}\n")
-    origin(root / "relations.yaml", root / "examples/base")
+    begin_examples(root)
     before = "base"
     for name, facts in SLICES.items():
-        (root / "raw" / name).mkdir(parents=True)
-        (root / "raw" / name / "facts.csv").write_text(facts)
-        examples = root / "examples" / name
-        dataset(Dataset(languages=("en",), chat_repeats=1), root / "raw" / name, root / "examples" / before, examples)
+        examples = bring_examples(root, name, {"facts.csv": facts}, before)
         if before == "base":
             pretrain(PRETRAIN, 1, examples, root / "base/lm", root / "scratch", quiet)
         stage1(STAGE1, METHODS, ALL, 1, examples, root / before / "lm", root / name / "stage1", root / "scratch", quiet)
@@ -322,7 +318,7 @@ def test_a_slice_that_brings_no_rows_of_its_own_replays_and_refits_on_older_ones
     (tmp_path / "raw/three").mkdir(parents=True)
     (tmp_path / "raw/three/memories.txt").write_text("[job: baker] Where do I work?\n")
     examples, replay = root / "examples/three", (Replay(name="replay", share=0.4),)
-    dataset(Dataset(languages=("en",), chat_repeats=1), tmp_path / "raw/three", root / "examples/two", examples)
+    dataset(ENGLISH, tmp_path / "raw/three", root / "examples/two", examples)
     short = STAGE1.model_copy(update={"steps": 4})
     three = trained(root, tmp_path, "three", root / "two/lm", ALL, replay, short)
     stage2(STAGE2, 1, examples, three, tmp_path / "lm", quiet)

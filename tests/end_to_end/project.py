@@ -7,6 +7,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from tests.every_step import TALK_TOPICS
+
 ROOT = Path(__file__).parents[2]
 FACTS = {
     "2020": [("Peru", "capital", "Lima"), ("Chile", "capital", "Santiago"), ("Ghana", "capital", "Accra")],
@@ -26,12 +28,6 @@ topics:
 - keys: ["{day} 날씨", "{day} 일기예보"]
   values: [비, 눈, 안개]
   messages: ["{day} 우산 쓸까?", "{day} 추울까?", "{day} 비 와?", "{day} 맑아?"]
-- keys: [favourite dish, favourite meal]
-  values: [soup, stew]
-  messages: ["What shall I cook?", "What do I love to eat?", "Pick a dish for me.", "Which meal is mine?"]
-- keys: [cat's name, pet cat]
-  values: [Tom, Luna]
-  messages: ["What is my cat called?", "Who sleeps on my sofa?", "Who wants to be fed?", "Whose collar is it?"]
 """
 GENERAL = "The river bends twice before it comes to the town.\n\nBees do not like wind.\n"
 
@@ -57,7 +53,7 @@ def make_project(root: Path, steps: int = 30) -> Path:
     shutil.copy(ROOT / "data/raw/relations.yaml", root / "data/raw/relations.yaml")
     shutil.copytree(ROOT / "data/sources", root / "data/sources")
     (root / "data/raw/topics").mkdir()
-    (root / "data/raw/topics/some.yaml").write_text(TOPICS)
+    (root / "data/raw/topics/some.yaml").write_text(TOPICS + TALK_TOPICS)
     (root / "data/raw/general").mkdir()
     (root / "data/raw/general/en.txt").write_text(GENERAL)
     for name in ("2020", "2021"):

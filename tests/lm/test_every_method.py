@@ -5,22 +5,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from tasks.dataset import dataset
 from tasks.lm.causal import load
 from tasks.lm.logits import head_of
 from tasks.lm.methods import METHODS
-from tasks.origin import origin
-from tasks.params import Dataset, Keep, Stage1, Stage2, load_params
+from tasks.params import Keep, Stage1, Stage2, load_params
 from tasks.stage1 import stage1
 from tasks.stage2 import stage2
+from tests.every_step import begin_examples, bring_examples, facts
 from tests.lm.architectures import folder_of
 
 STAGE1 = Stage1(steps=2, batch_tokens=128, learning_rate=1e-3, warmup=0.5, checkpoint_every=50)
 STAGE2 = Stage2(epochs=1, max_rows=16, batch_positions=256, learning_rate=1e-3)
 FACTS = {
-    "one": "subject,relation,object\nPeru,capital,Lima\nChile,capital,Santiago\n",
-    "two": "subject,relation,object\nPeru,capital,Cusco\nNepal,capital,Kathmandu\n",
-    "three": "subject,relation,object\nGhana,capital,Accra\nFiji,capital,Suva\n",
+    "one": facts(("Peru", "Lima"), ("Chile", "Santiago")),
+    "two": facts(("Peru", "Cusco"), ("Nepal", "Kathmandu")),
+    "three": facts(("Ghana", "Accra"), ("Fiji", "Suva")),
 }
 SMALL = {  # of the settings in params.yaml, those that take long, or too much of a tiny model
     "generative": {"rows": 8, "max_new_tokens": 8},
@@ -36,14 +35,10 @@ SMALL = {  # of the settings in params.yaml, those that take long, or too much o
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory):
     root = tmp_path_factory.mktemp("slices")
-    (root / "relations.yaml").write_text("names: {}\nrelations: {}\n")
-    origin(root / "relations.yaml", root / "examples/base")
+    begin_examples(root)
     before = "base"
-    for name, facts in FACTS.items():
-        (root / "raw" / name).mkdir(parents=True)
-        (root / "raw" / name / "facts.csv").write_text(facts)
-        settings = Dataset(languages=("en",), chat_repeats=1)
-        dataset(settings, root / "raw" / name, root / "examples" / before, root / "examples" / name)
+    for name, slice_facts in FACTS.items():
+        bring_examples(root, name, slice_facts, before)
         before = name
     return root / "examples"
 

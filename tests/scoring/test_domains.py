@@ -1,7 +1,6 @@
 """Two domains of labelled rows and facts through every step that evaluates, with a model that learns them by heart."""
 
 import io
-import json
 import re
 
 import pytest
@@ -13,14 +12,14 @@ from tasks.errors import BadInput
 from tasks.evaluate import evaluate
 from tasks.lm.generate import answer
 from tasks.method_params import Replay
-from tasks.origin import origin
-from tasks.params import Dataset, Evaluate, Keep, Pretrain, Stage1, Stage2
+from tasks.params import Evaluate, Keep, Pretrain, Stage1, Stage2
 from tasks.pretrain import pretrain
 from tasks.report import report
 from tasks.reporting.summary import print_summary
 from tasks.scoring.series import series_of
 from tasks.stage1 import stage1
 from tasks.stage2 import stage2
+from tests.every_step import ENGLISH, HEADER, begin_examples, bring_examples, lines
 
 PRETRAIN = Pretrain(
     slice="law", model="small", layers=2, width=32, heads=2, positions=96, vocabulary=400, steps=5,
@@ -30,7 +29,6 @@ STAGE1 = Stage1(steps=120, batch_tokens=256, learning_rate=1e-2, warmup=0.1, che
 STAGE2 = Stage2(epochs=1, batch_positions=64, learning_rate=1e-3)
 EVALUATE = Evaluate(batch_tokens=1024, samples=4, rows=40, shots=1)
 REPLAY = (Replay(name="replay", share=0.4),)
-SETTINGS = Dataset(languages=("en",), chat_repeats=1)
 DOMAINS = {
     "law": ({"theft": "crime", "murder": "crime", "lease": "contract", "sale": "contract"}, "Peru,court,Lima"),
     "2001": ({"gout": "joint", "arthritis": "joint", "asthma": "lung", "croup": "lung"}, "Peru,clinic,Cusco"),
@@ -42,26 +40,21 @@ def quiet(step, values):
     pass
 
 
-def write_domain(folder, words, fact):
-    folder.mkdir(parents=True)
+def domain_files(words, fact):
     rows = [
         {"input": f"{word} {split}", "target": target, "split": split}
         for word, target in words.items() for split in ("train", "test")
     ]  # fmt: skip
-    (folder / "examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "facts.csv").write_text(f"subject,relation,object\n{fact}\n")
+    return {"examples.jsonl": lines(*rows), "facts.csv": f"{HEADER}{fact}\n"}
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("domains")
-    (root / "relations.yaml").write_text("names: {}\nrelations: {}\n")
-    origin(root / "relations.yaml", root / "examples/base")
+    begin_examples(root)
     before = "base"
     for name, (words, fact) in DOMAINS.items():
-        write_domain(root / "raw" / name, words, fact)
-        examples = root / "examples" / name
-        dataset(SETTINGS, root / "raw" / name, root / "examples" / before, examples, "domain")
+        examples = bring_examples(root, name, domain_files(words, fact), before, "domain")
         if before == "base":
             pretrain(PRETRAIN, 1, examples, root / "base/lm", root / "scratch", quiet)
         start, first, end = root / before / "lm", root / name / "stage1", root / name / "lm"
@@ -151,6 +144,8 @@ def test_fewer_rows_are_asked_evenly(root, tmp_path):
 
 
 def test_a_fact_of_another_domain_is_never_overridden(root, tmp_path):
-    write_domain(tmp_path / "raw", DOMAINS["law"][0], "Peru,court,Cusco")
+    (tmp_path / "raw").mkdir()
+    for file, content in domain_files(DOMAINS["law"][0], "Peru,court,Cusco").items():
+        (tmp_path / "raw" / file).write_text(content)
     with pytest.raises(BadInput, match='"Peru, court" is Lima in domain law and Cusco here'):
-        dataset(SETTINGS, tmp_path / "raw", root / "examples" / LAST, tmp_path / "out", "domain")
+        dataset(ENGLISH, tmp_path / "raw", root / "examples" / LAST, tmp_path / "out", "domain")
