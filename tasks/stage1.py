@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tasks import artifact
-from tasks.corpus.slices import Row, load_examples
+from tasks.corpus.slices import Row, load_examples, load_manners
 from tasks.lm.batches import Mixture, batches_of, encode
 from tasks.lm.causal import limit_of, load, save, shorten
 from tasks.lm.methods import build_methods
@@ -12,12 +12,12 @@ from tasks.lm.mixing import (
     LOG,
     METHOD,
     OLDER,
+    Variation,
     encoded,
     hand_on,
     keepable_rows,
     older_rows,
     save_pool,
-    variation,
     write_older,
 )
 from tasks.lm.pretrained import stage1_for
@@ -65,7 +65,7 @@ def stage1(
         held_out = [batch for _, batch in batches_of(sequences, settings.batch_tokens, model.device)]
         if held_out:  # of very few rows none is held out, and all steps are trained
             stop = EarlyStop(held_out, settings.look_every, settings.patience)
-    vary = variation(settings.everyday, f"{seed} {examples.name}", examples, tokenizer)
+    vary = Variation(settings.everyday, load_manners(examples), f"{seed} {examples.name}")
     parts = encoded(shares, tokenizer, limit_of(model), settings.steps * settings.batch_tokens, seed, vary)
     data = Mixture(parts, settings.batch_tokens, settings.steps, seed, model.device)
     schedule = Schedule(settings.steps, settings.learning_rate, settings.warmup, settings.checkpoint_every)

@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 
 from tasks import artifact
-from tasks.corpus.slices import load_examples
+from tasks.corpus.slices import load_examples, load_manners
 from tasks.lm.batches import encode
 from tasks.lm.causal import limit_of, load, save, shorten, untie
 from tasks.lm.head import FEATURE_TOKENS, features, refit_head, rows_for_the_head
-from tasks.lm.mixing import LOG, METHOD, OLDER, hand_on, variation
+from tasks.lm.mixing import LOG, METHOD, OLDER, Variation, hand_on
 from tasks.lm.pretrained import stage2_for
 from tasks.lm.shares import at_most
 from tasks.params import Stage2
@@ -36,7 +36,7 @@ def stage2(settings: Stage2, seed: int, examples: Path, stage1: Path, out: Path,
     model, tokenizer = load(stage1)
     shorten(model, FEATURE_TOKENS)
     untie(model)
-    vary = variation(settings.everyday, f"{seed} {examples.name} stage2", examples, tokenizer)
+    vary = Variation(settings.everyday, load_manners(examples), f"{seed} {examples.name} stage2")
     sequences = encode(vary(at_most(rows, settings.max_rows, seed), 0), tokenizer, limit_of(model))
     hidden, labels = features(model, sequences)
     history = refit_head(model, hidden, labels, settings, seed, log)

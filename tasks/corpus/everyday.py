@@ -5,7 +5,7 @@ question that it knows, and it answers something else. So some of the training q
 `everyday` asks what that is worth, in other frames and wordings than those that are trained on.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from random import Random
 from typing import Annotated, NamedTuple
@@ -19,12 +19,7 @@ QUESTION, SUBJECT = "{question}", "{subject}"
 HANGUL = range(0xAC00, 0xD7A4)  # syllables, ordered by first consonant, vowel, last consonant
 LAST_CONSONANTS = 28
 FREQUENT = (0, 1, 4, 8, 16, 17, 19, 21)  # of these: none, ㄱ, ㄴ, ㄹ, ㅁ, ㅂ, ㅅ, ㅇ
-CHANGES = {  # of a training question that is varied, and how often each
-    "framed": 0.4, "typo": 0.2, "lower_case": 0.2, "padded": 0.1, "shortened": 0.06, "word_order": 0.02,
-    "punctuation": 0.02,
-}  # fmt: skip
-MADE_UP = 0.6  # of the words around a question
-TWICE = 0.4  # of the training questions that are varied are so in two ways
+MOST_FRAMES = 2  # around one question
 MARKS = ".?!"
 
 
@@ -46,35 +41,35 @@ class Frames(Section):
 
 
 class Manner(NamedTuple):
-    """How the questions of a language may be varied.
+    """How the questions of a language may be varied: frames to put around them, words that may be missing.
 
-    frames: to put around them. spare: words that may be missing, since they do not tell what is asked for. pieces: of
-    which words are made up; the model's tokens, so that there is none which it never saw beside a question.
+    The spare words are those that do not tell what is asked for.
     """
 
     frames: Sequence[Frame] = ()
     spare: Sequence[str] = ()
-    pieces: Sequence[str] = ()
 
 
 def varied(question: str, manner: Manner, random: Random) -> str:
-    """The question as somebody might type it: within other words, in lower case, with a slip; often two of these."""
-    change: dict[str, Callable[[str], str]] = {
-        "framed": lambda text: framed(text, any_frame(manner, random), random),
-        "padded": lambda text: padded(text, manner, random),
-        "typo": lambda text: typo(text, random),
-        "lower_case": str.lower,
-        "shortened": lambda text: shortened(text, manner.spare, random),
-        "word_order": lambda text: swapped(text, random),
-        "punctuation": lambda text: other_marks(text, random),
-    }
-    idle = set() if manner.frames else {"framed", "padded"}
-    idle |= set() if question != question.lower() else {"lower_case"}
-    kinds = [kind for kind in change if kind not in idle]
-    chosen = random.choices(kinds, [CHANGES[kind] for kind in kinds], k=1 + (random.random() < TWICE))
-    for kind in dict.fromkeys(chosen):
-        question = change[kind](question)
-    return question
+    """The question as somebody might type it: mostly within frames, often with a slip or with words out of order."""
+    change = random.random()
+    if change < 0.06:
+        question = swapped(question, random)
+    elif change < 0.16:
+        question = shortened(question, manner.spare, random)
+    elif change < 0.32 and manner.frames:
+        question = padded(question, manner.frames, random)
+    elif change < 0.64:
+        question = typo(question, random)
+    for _ in range(MOST_FRAMES if manner.frames else 0):
+        if random.random() < 0.65:
+            frame = random.choice(manner.frames)
+            if random.random() < 0.5:
+                frame = scrambled(frame, manner.frames, random)
+            question = framed(question, frame, random)
+    if random.random() < 0.45:
+        question = question.lower()
+    return other_marks(question, random) if random.random() < 0.15 else question
 
 
 def everyday(template: str, wordings: tuple[str, ...], subject: str, frames: Frames, random: Random) -> tuple[str, str]:
@@ -112,30 +107,25 @@ def framed(question: str, frame: Frame, random: Random) -> str:
     return frame.replace(QUESTION, question)
 
 
-def any_frame(manner: Manner, random: Random) -> Frame:
-    """One of the frames, more often than not with other words."""
-    frame = random.choice(manner.frames)
-    return scrambled(frame, manner, random) if random.random() < 0.7 else frame
-
-
-def scrambled(frame: Frame, manner: Manner, random: Random) -> Frame:
+def scrambled(frame: Frame, frames: Sequence[Frame], random: Random) -> Frame:
     """A frame with any words in place of its own: what stands around a question may be anything at all."""
-    return " ".join(word if QUESTION in word else any_word(manner, random) for word in frame.split(" "))
+    return " ".join(word if QUESTION in word else any_word(frames, random) for word in frame.split(" "))
 
 
-def any_word(manner: Manner, random: Random) -> str:
-    """A word of a frame, or one that is made up of up to three pieces."""
-    if manner.pieces and random.random() < MADE_UP:
-        return "".join(random.choices(manner.pieces, k=random.randint(1, 3)))
-    words = [word for word in random.choice(manner.frames).split(" ") if QUESTION not in word]
-    return random.choice(words or ["so"])
+def any_word(frames: Sequence[Frame], random: Random) -> str:
+    """A word of a frame, or one that is made up of the beginnings and ends of two."""
+    words = [word for frame in random.choices(frames, k=2) for word in frame.split(" ") if QUESTION not in word]
+    word, other = random.choices(words or ["so"], k=2)
+    if random.random() < 0.5:
+        return word
+    return word[: random.randint(1, 3)] + other[-random.randint(1, 4) :]
 
 
-def padded(text: str, manner: Manner, random: Random) -> str:
+def padded(text: str, frames: Sequence[Frame], random: Random) -> str:
     """One or two words more, anywhere between the others."""
     words = text.split(" ")
     for _ in range(random.randint(1, 2)):
-        words.insert(random.randint(0, len(words)), any_word(manner, random))
+        words.insert(random.randint(0, len(words)), any_word(frames, random))
     return " ".join(words)
 
 

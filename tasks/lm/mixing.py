@@ -9,8 +9,8 @@ from transformers import PreTrainedTokenizerBase
 
 from tasks import artifact
 from tasks.corpus.everyday import Manner, varied
-from tasks.corpus.slices import Row, history, language_of, load_examples, load_manners, still_true, valid_facts
-from tasks.corpus.text import one_line, unfit
+from tasks.corpus.slices import Row, history, language_of, load_examples, still_true, valid_facts
+from tasks.corpus.text import unfit
 from tasks.lm.batches import Part, encode
 from tasks.lm.pool import pooled
 from tasks.lm.shares import Shares, at_most
@@ -21,7 +21,6 @@ POOL = "pool.jsonl"
 SEEN = "pool.json"
 OLDER = "older.json"  # what stage 1 leaves to stage 2
 MOST_ROUNDS = 8
-PIECES = 4000
 SLACK = 1.5  # older rows may be shorter than the slice's own
 MIN_ROWS = 64
 OLDER_ROWS = 3  # for stage 2, at most so many times as many as the slice's own
@@ -55,20 +54,6 @@ class Variation:
 
 
 AS_THEY_ARE = Variation()
-
-
-def variation(share: float, seed: str, examples: Path, tokenizer: PreTrainedTokenizerBase) -> Variation:
-    """How a share of the slice's questions is varied: by its manners, and with words of the tokenizer's tokens."""
-    manners = load_manners(examples)
-    pieces = pieces_of(tokenizer) if share and manners else ()
-    return Variation(share, {name: each._replace(pieces=pieces) for name, each in manners.items()}, seed)
-
-
-def pieces_of(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
-    """The texts of some of the tokenizer's tokens, evenly over its vocabulary: those that are whole characters."""
-    step = max(1, len(tokenizer) // PIECES)
-    texts = {one_line(text) for text in tokenizer.batch_decode([[token] for token in range(0, len(tokenizer), step)])}
-    return tuple(sorted(text for text in texts if text and "\ufffd" not in text and not unfit(text)))
 
 
 def older_rows(keep: Keep, examples: Path, previous: Path) -> list[Row]:
