@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.corpus.everyday import Frames, Manner, everyday, other_marks, padded, shortened, swapped, typo, varied
+from tasks.corpus.everyday import Frames, Manner, any_word, everyday, other_marks, padded, shortened, swapped, typo, varied
 from tasks.corpus.language import fact_rows
 from tasks.corpus.templates import SUBJECT, Templates, read_templates
 from tasks.errors import BadInput
@@ -59,6 +59,14 @@ def test_padding_adds_a_word_or_two_and_leaves_the_others_in_their_order(text, s
     left = iter(more)
     assert all(word in left for word in text.split(" "))
     assert 1 <= len(more) - len(text.split(" ")) <= 2
+
+
+def test_a_word_is_a_frames_or_made_up_of_two_of_them():
+    words = {any_word(("so, {question}", "{question} bye"), Random(seed)) for seed in range(300)}
+    made_up = words - {"so,", "bye"}
+    assert {"so,", "bye"} < words and len(made_up) > 8
+    assert all(re.fullmatch("(s|so|so,|b|by|bye)(,|o,|so,|e|ye|bye)", word) for word in made_up)
+    assert any_word(("{question}",), Random(0))
 
 
 @pytest.mark.parametrize("question", ["Who?", "Who", "Who!", "Who ?", "누구야?"])
