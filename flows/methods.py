@@ -13,7 +13,7 @@ from flows import walk
 from flows.comparing import EXAMPLES, WORK, Comparing, Pair
 from flows.locks import only_run
 from flows.progress import Progress
-from flows.run import dead_server, prepare_prefect, warn
+from flows.run import dead_server, prepare_prefect, tell_of_the_first_start, warn
 from flows.walk import Run
 from tasks import artifact
 from tasks.errors import BadInput, PerennialError, reason_of
@@ -105,6 +105,7 @@ def _compare(comparing: Comparing, console: Console, verbose: bool) -> None:
     from flows.mapping import compare_with_prefect
     from flows.server import NoServer, serving
 
+    tell_of_the_first_start(console)
     try:
         with (
             serving(comparing.root, verbose),

@@ -78,6 +78,7 @@ def _with_prefect(run: Run, console: Console, verbose: bool) -> None:
     from flows.server import NoServer, serving
     from flows.timeline import walk_with_prefect
 
+    tell_of_the_first_start(console)
     try:
         with (
             serving(run.graph.root, verbose),
@@ -104,6 +105,16 @@ def prepare_prefect(root: Path, verbose: bool) -> None:
     for name, value in PREFECT_SETTINGS.items():
         os.environ.setdefault(name, "INFO" if verbose and "LEVEL" in name else value)
     end_orphaned_server(root)
+
+
+def tell_of_the_first_start(console: Console) -> None:
+    """Why nothing is seen for a while, where Prefect has no database yet."""
+    from flows.server import has_database
+
+    if not os.environ.get("PREFECT_API_URL") and not has_database():
+        console.print(
+            "Prefect makes its database; that takes 10 to 30 seconds, this once.", style="dim", highlight=False
+        )
 
 
 def _without_prefect(run: Run) -> None:

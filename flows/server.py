@@ -20,6 +20,7 @@ from flows.locks import SERVER
 from tasks.errors import LONGEST
 
 GOODBYE = 5.0  # seconds for what Prefect still has to send, and for the server to end
+MAKING = 120.0  # seconds at most for a database that is not there yet: Prefect makes it in some hundred small steps
 LOG = Path(".perennial/prefect.log")
 ADDRESS = "127.0.0.1"
 REASON = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception)): (.+)$")
@@ -49,10 +50,11 @@ def serving(root: Path, verbose: bool = False) -> Iterator[None]:
     log = root / LOG
     log.parent.mkdir(exist_ok=True)
     address = f"http://{ADDRESS}:{_free_port()}/api"
+    making = not has_database()
     with log.open("wb") as file:
         process = _start(root, address, None if verbose else file.fileno())
     try:
-        _wait_for(process, address, log)
+        _wait_for(process, address, log, making)
         with temporary_settings({PREFECT_API_URL: address}):
             try:
                 yield
@@ -85,22 +87,41 @@ def _start(root: Path, address: str, output: int | None) -> "subprocess.Popen[by
     )  # fmt: skip
 
 
-def _database() -> dict[str, str]:
-    """Prefect makes a URL of its folder's path as it stands: a '?' in it would end the path."""
+def has_database() -> bool:
+    """Whether Prefect's own database is there already: to make it takes most of the first start."""
+    return _path_of_the_database().exists()
+
+
+def _path_of_the_database() -> Path:
     from prefect.settings import PREFECT_HOME
 
-    path = PREFECT_HOME.value() / "prefect.db"
+    return PREFECT_HOME.value() / "prefect.db"
+
+
+def _size_of_the_database() -> int:
+    path = _path_of_the_database()
+    files = (path, path.with_name(f"{path.name}-wal"))
+    return sum(each.stat().st_size for each in files if each.exists())
+
+
+def _database() -> dict[str, str]:
+    """Prefect makes a URL of its folder's path as it stands: a '?' in it would end the path."""
+    path = _path_of_the_database()
     if "?" not in str(path):
         return {}
     return {"PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{os.path.relpath(path)}"}
 
 
-def _wait_for(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+def _wait_for(process: "subprocess.Popen[bytes]", address: str, log: Path, making: bool) -> None:
+    """Return when it answers. While it makes its database, it is given up when that has not grown for the patience."""
     from prefect.settings import PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS
 
     patience = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()  # 20; 3 to 11 are needed on an idle machine
-    give_up = time.monotonic() + patience
+    started = time.monotonic()
+    give_up, written = started + patience, -1
     while time.monotonic() < give_up:
+        if making and written != (written := _size_of_the_database()):
+            give_up = min(started + MAKING, time.monotonic() + patience)
         if process.poll() is not None:
             raise NoServer(_cause(log) or f"it ended with code {process.returncode}; {LOG} has its log")
         try:
@@ -109,7 +130,7 @@ def _wait_for(process: "subprocess.Popen[bytes]", address: str, log: Path) -> No
             time.sleep(0.05)
         else:
             return
-    raise NoServer(_cause(log) or f"it did not answer within {patience} s; {LOG} has its log")
+    raise NoServer(_cause(log) or f"it did not answer within {round(time.monotonic() - started)} s; {LOG} has its log")
 
 
 def _cause(log: Path) -> str | None:

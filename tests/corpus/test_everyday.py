@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.corpus.everyday import Frames, Manner, any_word, everyday, other_marks, padded, shortened, swapped, typo, varied
+from tasks.corpus.everyday import (
+    Frames,
+    Manner,
+    any_word,
+    everyday,
+    other_marks,
+    padded,
+    shortened,
+    swapped,
+    typo,
+    varied,
+)
 from tasks.corpus.language import fact_rows
 from tasks.corpus.templates import SUBJECT, Templates, read_templates
 from tasks.errors import BadInput

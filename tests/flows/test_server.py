@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
 from io import StringIO
 
@@ -117,6 +118,17 @@ def test_a_server_that_does_not_come_up_costs_a_sentence_and_the_run_goes_on(
     assert "0 of 3 steps were up to date, 3 ran" in said
     assert len(said.splitlines()) < 10
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("grows", "making", "waited"), [(2.0, 60.0, 3), (60.0, 2.0, 2), (0.0, 60.0, 1)])
+def test_while_a_new_database_grows_the_server_is_waited_for(tmp_path, monkeypatch, grows, making, waited):
+    instead(monkeypatch, "import time; time.sleep(60)")
+    began = time.monotonic()
+    monkeypatch.setattr(server, "_size_of_the_database", lambda: min(time.monotonic() - began, grows))
+    monkeypatch.setattr(server, "MAKING", making)
+    settings = {PREFECT_HOME: tmp_path, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 1}
+    with temporary_settings(settings), pytest.raises(NoServer, match=f"within {waited} s"), serving(tmp_path):
+        raise AssertionError("it can't come up")
 
 
 def test_a_database_of_a_newer_prefect_is_told_in_one_sentence(tmp_path):
