@@ -5,7 +5,7 @@ question that it knows, and it answers something else. So some of the training q
 `everyday` asks what that is worth, in other frames and wordings than those that are trained on.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
 from random import Random
 from typing import Annotated, NamedTuple
@@ -19,7 +19,11 @@ QUESTION, SUBJECT = "{question}", "{subject}"
 HANGUL = range(0xAC00, 0xD7A4)  # syllables, ordered by first consonant, vowel, last consonant
 LAST_CONSONANTS = 28
 FREQUENT = (0, 1, 4, 8, 16, 17, 19, 21)  # of these: none, ㄱ, ㄴ, ㄹ, ㅁ, ㅂ, ㅅ, ㅇ
-MOST_FRAMES = 2  # around one question
+CHANGES = {  # of a training question that is varied, and how often each
+    "framed": 0.4, "typo": 0.2, "lower_case": 0.2, "padded": 0.1, "shortened": 0.06, "word_order": 0.02,
+    "punctuation": 0.02,
+}  # fmt: skip
+TWICE = 0.4  # of the training questions that are varied are so in two ways
 MARKS = ".?!"
 
 
@@ -51,25 +55,23 @@ class Manner(NamedTuple):
 
 
 def varied(question: str, manner: Manner, random: Random) -> str:
-    """The question as somebody might type it: mostly within frames, often with a slip or with words out of order."""
-    change = random.random()
-    if change < 0.06:
-        question = swapped(question, random)
-    elif change < 0.16:
-        question = shortened(question, manner.spare, random)
-    elif change < 0.32 and manner.frames:
-        question = padded(question, manner.frames, random)
-    elif change < 0.64:
-        question = typo(question, random)
-    for _ in range(MOST_FRAMES if manner.frames else 0):
-        if random.random() < 0.65:
-            frame = random.choice(manner.frames)
-            if random.random() < 0.5:
-                frame = scrambled(frame, manner.frames, random)
-            question = framed(question, frame, random)
-    if random.random() < 0.45:
-        question = question.lower()
-    return other_marks(question, random) if random.random() < 0.15 else question
+    """The question as somebody might type it: within other words, in lower case, with a slip; often two of these."""
+    change: dict[str, Callable[[str], str]] = {
+        "framed": lambda text: framed(text, any_frame(manner.frames, random), random),
+        "padded": lambda text: padded(text, manner.frames, random),
+        "typo": lambda text: typo(text, random),
+        "lower_case": str.lower,
+        "shortened": lambda text: shortened(text, manner.spare, random),
+        "word_order": lambda text: swapped(text, random),
+        "punctuation": lambda text: other_marks(text, random),
+    }
+    idle = set() if manner.frames else {"framed", "padded"}
+    idle |= set() if question != question.lower() else {"lower_case"}
+    kinds = [kind for kind in change if kind not in idle]
+    chosen = random.choices(kinds, [CHANGES[kind] for kind in kinds], k=1 + (random.random() < TWICE))
+    for kind in dict.fromkeys(chosen):
+        question = change[kind](question)
+    return question
 
 
 def everyday(template: str, wordings: tuple[str, ...], subject: str, frames: Frames, random: Random) -> tuple[str, str]:
@@ -105,6 +107,12 @@ def framed(question: str, frame: Frame, random: Random) -> str:
     if not frame.startswith(QUESTION) and random.random() < 0.5:
         question = question[:1].lower() + question[1:]
     return frame.replace(QUESTION, question)
+
+
+def any_frame(frames: Sequence[Frame], random: Random) -> Frame:
+    """One of the frames, half of the time with other words."""
+    frame = random.choice(frames)
+    return scrambled(frame, frames, random) if random.random() < 0.5 else frame
 
 
 def scrambled(frame: Frame, frames: Sequence[Frame], random: Random) -> Frame:

@@ -72,6 +72,16 @@ def test_padding_adds_a_word_or_two_and_leaves_the_others_in_their_order(text, s
     assert 1 <= len(more) - len(text.split(" ")) <= 2
 
 
+def test_most_variations_are_one_change_and_none_is_wasted():
+    question, manner = "Who is Ada?", Manner(("so: {question}", "{question} bye"))
+    questions = [varied(question, manner, Random(seed)) for seed in range(2000)]
+    lower = sum(text == question.lower() for text in questions) / 2000
+    framed = sum(text in ("so: Who is Ada?", "so: who is Ada?", "Who is Ada? bye") for text in questions) / 2000
+    assert 0.09 < lower < 0.18 and 0.1 < framed < 0.25
+    korean = [varied("누구야?", Manner(), Random(seed)) for seed in range(500)]  # it has no lower case
+    assert sum(text == "누구야?" for text in korean) < 150  # nor words to leave out or put elsewhere
+
+
 def test_a_word_is_a_frames_or_made_up_of_two_of_them():
     words = {any_word(("so, {question}", "{question} bye"), Random(seed)) for seed in range(300)}
     made_up = words - {"so,", "bye"}
