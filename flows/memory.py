@@ -1,7 +1,7 @@
 """`perennial memory`: what is remembered of a user: list, forget, export, import, verify, pin."""
 
 import sqlite3
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -188,13 +188,11 @@ def _new(file: Path) -> Path:
 
 
 def _write(file: Path, content: bytes) -> None:
-    from tasks.artifact import partial_path, write_file
+    from tasks.artifact import write_file
 
     try:
         write_file(file, content)
     except OSError as error:
-        with suppress(OSError):
-            partial_path(file).unlink(missing_ok=True)
         raise _unwritable(file, error) from error
 
 

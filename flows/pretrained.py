@@ -24,7 +24,7 @@ def show_models(root: Path) -> None:
     params = load_params(root / PARAMS)
     for section, model in (("pretrain", params.pretrain.model), ("encoder", params.encoder.model)):
         try:
-            _show(root / SOURCES / section, model.strip(), root)
+            _show(root / SOURCES / section, model, root)
         except (FileExistsError, NotADirectoryError) as error:
             raise BadInput(f"{SOURCES} must be a folder. Move away the file or link in its place or above.") from error
         except OSError as error:

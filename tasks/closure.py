@@ -16,19 +16,9 @@ ROOT = Path(__file__).parent
 # means: the settings themselves, the bytes of inputs and outputs. An edit here must not retrain years.
 PLUMBING = tuple(
     f"{PACKAGE}.{name}"
-    for name in (
-        "errors",
-        "params",
-        "sections",
-        "strict_yaml",
-        "utf8",
-        "litter",
-        "sources",
-        "artifact",
-        "steps",
-        "registry",
-    )
-)
+    for name in ("errors", "params", "sections", "strict_yaml", "utf8", "litter", "sources", "artifact", "steps",
+                 "registry")
+)  # fmt: skip
 
 
 def code_of(*modules: str, without: tuple[str, ...] = ()) -> list[Path]:

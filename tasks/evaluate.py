@@ -18,7 +18,7 @@ from tasks.scoring.general import general_perplexity
 from tasks.scoring.knowledge import QUESTIONS, Knowledge, categories, everyday_by_kind, samples_of, valid_accuracy
 from tasks.scoring.labels import classify
 from tasks.scoring.retrieval_use import Rank, retrieval_use
-from tasks.scoring.sampling import Sample, sample_rows
+from tasks.scoring.sampling import Sample, sample_rows, trained_texts
 
 SCATTER = "scatter.csv"
 
@@ -122,7 +122,7 @@ def measure(model: Any, tokenizer: Any, slices: list[Examples], sample: Sample, 
 
 def holds_out_statements(examples: Examples) -> bool:
     """Whether a slice has statements that it does not train on, though none of them may still be true."""
-    stated = {row["target"] for row in examples.train if not row["prompt"]}
+    stated = trained_texts([examples])
     return any(row["set"] == "statement" and row["target"] not in stated for row in examples.test)
 
 

@@ -208,8 +208,8 @@ class Comparison(Section):
     def _entries_have_names(self) -> "Comparison":
         if wrong := [name for name in self.entries if not SLICE_NAME.fullmatch(name) or name == FIRST]:
             raise ValueError(
-                f"'{wrong[0]}' can't be an entry's name, which is a folder's: use letters, digits, '.', '_' and '-'"
-                f"{', and not what all entries start from' if wrong[0] == FIRST else ''}"
+                f"'{wrong[0]}' can't be an entry's name, which is a folder's: use letters, digits, '.', '_' and '-', "
+                f"and not '{FIRST}'"
             )
         if self.entries and self.default not in self.entries:
             raise ValueError(f"default is '{self.default}', which is none of entries: {', '.join(self.entries)}")

@@ -23,28 +23,16 @@ def read_utf8(path: Path) -> str:
     """The text of a file, with U+000A as line ends; a byte-order mark at its beginning is no part of it.
 
     Raises:
-        BadInput: there is no such file, it can't be read, or is not UTF-8; by line.
+        BadInput: as content_of and decoded.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{path} can't be read ({error.strerror}).") from error
-    if reason := other_encoding(content):
-        raise BadInput(f"{path} {reason}")
-    content = with_line_feeds(content)
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        byte = error.start - content.rfind(b"\n", 0, error.start)
-        raise BadInput(f"{path}, line {line}: {no_utf8(byte)}") from error
+    return decoded(path, content_of(path))
 
 
 def content_of(path: Path, max_bytes: int | None = None) -> bytes:
-    """The bytes of a text file, without a byte-order mark.
+    """The bytes of a file that should be a text.
 
     Raises:
-        BadInput: there is no such file, or it is a folder, too large, UTF-16 or no text.
+        BadInput: there is no such file, or it is a folder, too large, UTF-16 or UTF-32, or can't be read.
     """
     try:
         if path.is_dir():
@@ -58,9 +46,28 @@ def content_of(path: Path, max_bytes: int | None = None) -> bytes:
         raise BadInput(f"{path} can't be read ({error.strerror}).") from error
     if reason := other_encoding(content):
         raise BadInput(f"{path} {reason}")
+    return content
+
+
+def refuse_binary(path: Path, content: bytes) -> None:
+    """Raise BadInput if a file that somebody named holds no text at all, such as a PDF."""
     if b"\0" in content:
         raise BadInput(f"{path} is no text file. Save its text in a file of its own, in UTF-8.")
-    return content.removeprefix(codecs.BOM_UTF8)
+
+
+def decoded(path: Path, content: bytes) -> str:
+    """A file's content as text.
+
+    Raises:
+        BadInput: a byte is no UTF-8; by line.
+    """
+    content = with_line_feeds(content)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = error.start - content.rfind(b"\n", 0, error.start)
+        raise BadInput(f"{path}, line {line}: {no_utf8(byte)}") from error
 
 
 def other_encoding(content: bytes) -> str | None:

@@ -123,7 +123,7 @@ def test_what_is_refused_is_told_by_file_and_line(text, expected):
         ("a: 1".encode("utf-16-be"), "p.yaml is UTF-16."),
         ("a: 1".encode("utf-32"), "p.yaml is UTF-32."),
         ("a: 1".encode("utf-32-le"), "p.yaml is UTF-32."),
-        (None, "p.yaml can't be read (No such file or directory)."),
+        (None, "There is no file p.yaml."),
     ],
 )
 def test_a_file_that_holds_no_keys_gets_a_sentence(tmp_path, monkeypatch, content, expected):

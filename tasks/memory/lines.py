@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from tasks.corpus.raw import Problem, json_object
-from tasks.corpus.text import MAX_CHARACTERS, folded, normal, one_line, unfit, unreadable
+from tasks.corpus.text import MAX_CHARACTERS, folded, normal, one_line, shown, unfit, unreadable
 from tasks.memory.neutral import visible
 from tasks.memory.rows import stamp
 from tasks.memory.turn import MAX_KEY, MAX_VALUE
@@ -19,7 +19,6 @@ from tasks.memory.turn import MAX_KEY, MAX_VALUE
 FORMAT, VERSION = "perennial memories", 1
 FIRST_YEAR, LAST_YEAR = 1900, 9998  # from here a day can be reckoned on, in every zone
 MAX_PLACE = 10**9
-SHOWN = 60  # characters of a name in a sentence
 REASONS = {  # pydantic's kinds of errors
     "missing": "is missing.",
     "string_type": "is no text.",
@@ -176,7 +175,7 @@ def _object(line: bytes) -> dict[str, Any]:
 
 def _valid(kind: type[AnyLine], row: dict[str, Any]) -> AnyLine:
     if unknown := [name for name in row if name not in kind.model_fields]:
-        raise ValueError(f"'{visible(unknown[0])[:SHOWN]}' is no field of such a line.")
+        raise ValueError(f"'{shown(visible(unknown[0]))}' is no field of such a line.")
     try:
         return kind.model_validate(row)
     except ValidationError as error:

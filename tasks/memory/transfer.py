@@ -9,6 +9,7 @@ The history is part of it. The last line has the SHA-256 of all bytes before it.
 into an empty store and exported again, has the same bytes.
 """
 
+import codecs
 import hashlib
 import json
 import sqlite3
@@ -26,7 +27,7 @@ from tasks.memory.rows import Passage, Row, change, chunk_rows, insert_chunk, in
 from tasks.memory.schema import checked_user, writing
 from tasks.memory.store import make_room, trim_history
 from tasks.memory.turn import MAX_KEY, MAX_VALUE, split_answer
-from tasks.utf8 import content_of
+from tasks.utf8 import content_of, refuse_binary
 
 NOT_A_MEMORY = f"not of the form '[key: value]', key up to {MAX_KEY} characters, value up to {MAX_VALUE}."
 LEFT_OUT = {"id", "user", "folded", "text"}  # of a memory: SQLite's, the header's, made of key and value
@@ -82,7 +83,8 @@ def imported(connection: sqlite3.Connection, user: str, path: Path, now: datetim
     """
     checked_user(user)
     now = now or datetime.now().astimezone()
-    content = content_of(path)
+    content = content_of(path).removeprefix(codecs.BOM_UTF8)
+    refuse_binary(path, content)
     if content.lstrip().startswith(b"{"):
         memories, chunks = _exported_rows(content, user, path)
     else:

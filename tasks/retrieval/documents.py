@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tasks.corpus.text import CONTROL, normal, typed, unreadable
 from tasks.errors import BadInput
-from tasks.utf8 import content_of
+from tasks.utf8 import content_of, decoded, refuse_binary
 
 SIZE = 300  # characters of a chunk: about the 64 pieces that a retriever reads, and half of what the small model reads
 OVERLAP = 60  # characters that a chunk repeats of the one before: a short sentence
@@ -194,12 +194,8 @@ def _inside(fence: str, line: str) -> bool:
 def _text(path: Path) -> str:
     """The file's text in normal form: composed letters (macOS takes Hangul apart), plain spaces and line ends."""
     content = content_of(path, MAX_BYTES)
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise BadInput(f"{path}, line {line}: this is no UTF-8. Save the file as UTF-8.") from error
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    refuse_binary(path, content)
+    text = decoded(path, content)
     lines = "\n".join(text.splitlines())  # as long: a form feed ends a line, too, but no editor counts it
     if found := CONTROL.search(lines):
         line = text.count("\n", 0, found.start()) + 1

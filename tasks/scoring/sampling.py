@@ -27,7 +27,7 @@ def sample_rows(slices: list[Examples], valid: dict[str, Row], most: int) -> Sam
     slice's share allows: with every later slice the sample only shrinks. Statements that were trained on are left out.
     """
     sample: Sample = {}
-    stated = {row["target"] for examples in slices for row in examples.train if not row["prompt"]}
+    stated = trained_texts(slices)
     for kind in KINDS:
         found = {
             examples.name: [
@@ -43,6 +43,11 @@ def sample_rows(slices: list[Examples], valid: dict[str, Row], most: int) -> Sam
             taken = [row for row in rows if row["id"] in chosen]
             sample[name, kind] = SampledRows(taken, len(rows) / len(taken) if taken else 1.0)
     return sample
+
+
+def trained_texts(slices: list[Examples]) -> set[str]:
+    """What the slices train on without a question before it: statements and texts."""
+    return {row["target"] for examples in slices for row in examples.train if not row["prompt"]}
 
 
 def _share(counts: list[int], most: int) -> int:

@@ -36,13 +36,13 @@ class KAdapter(Method):
             "slices": slices,
         }
         model = resume_or_attach(model, description, self.seed)
-        adapters: Any = adapter_of(model)
+        attached: Any = adapter_of(model)
         if carried and self.settings.per_slice:
             with torch.random.fork_rng():
                 torch.manual_seed(self.seed + slices)
-                adapters.add()
+                attached.add()
         model.requires_grad_(False)
-        adapters.adapters[-1].requires_grad_(True)
+        attached.adapters[-1].requires_grad_(True)
         return model
 
     def before_update(self, model: PreTrainedModel, step: int, rate: float) -> float:
