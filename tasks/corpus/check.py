@@ -66,10 +66,12 @@ def _contradicted(file: str, rows: list[Numbered], keys: tuple[str, ...], value:
     problems = []
     for line, row in rows:
         key = tuple(row[name] for name in keys)
-        before, said = first.setdefault(key, (line, row[value]))
-        if said != row[value]:
+        before, known_value = first.setdefault(key, (line, row[value]))
+        if known_value != row[value]:
             what = ", ".join(map(shown, key))
-            reason = f'"{what}" has two {value}s: {shown(said)} (line {before}) and {shown(row[value])}. Keep one.'
+            reason = (
+                f'"{what}" has two {value}s: {shown(known_value)} (line {before}) and {shown(row[value])}. Keep one.'
+            )
             problems.append(Problem(file, line, reason))
     return problems
 
@@ -82,10 +84,10 @@ def _overriding(rows: list[Numbered], older: list[Examples]) -> list[Problem]:
     }
     problems = []
     for line, row in rows:
-        said, name = known.get((row["subject"], row["relation"]), (row["object"], ""))
-        if said != row["object"]:
+        known_value, name = known.get((row["subject"], row["relation"]), (row["object"], ""))
+        if known_value != row["object"]:
             what = f"{shown(row['subject'])}, {shown(row['relation'])}"
-            reason = f'"{what}" is {shown(said)} in domain {name} and {shown(row["object"])} here. '
+            reason = f'"{what}" is {shown(known_value)} in domain {name} and {shown(row["object"])} here. '
             reason += "No domain is newer than another: keep one, or set `kind: time` in params.yaml."
             problems.append(Problem("facts.csv", line, reason))
     return problems

@@ -37,7 +37,7 @@ def examples_of(
 
 def problems_of_rows(examples: Examples, older: list[Examples]) -> list[Problem]:
     """What is wrong with the rows that templates and names make together, though each of them is sound alone."""
-    told = {row["fact"] for row in examples.train}
+    taught = {row["fact"] for row in examples.train}
     problems = [
         Problem(
             "facts.csv", _line(fact["id"]),
@@ -45,7 +45,7 @@ def problems_of_rows(examples: Examples, older: list[Examples]) -> list[Problem]
             "Give relations.yaml templates for the relation and names for both, or name another language.",
         )
         for fact in examples.facts
-        if fact["id"] not in told
+        if fact["id"] not in taught
     ]  # fmt: skip
     for row in [*examples.train, *examples.test]:
         reason = unfit(row["prompt"]) or unfit(row["target"])

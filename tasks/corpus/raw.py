@@ -108,7 +108,7 @@ def _rows(name: str, path: Path, raw: Raw) -> list[Numbered]:
     raw.problems.extend(found)
     if not lines:
         return []
-    told = {problem.line for problem in found}
+    undecoded = {problem.line for problem in found}
     form = one_line if name in ONE_LINE else normal
     rows: list[Numbered] = []
     count = 0
@@ -117,7 +117,7 @@ def _rows(name: str, path: Path, raw: Raw) -> list[Numbered]:
             changed.add(line)
             continue
         count += 1
-        if line in told:
+        if line in undecoded:
             continue
         clean = row if isinstance(row, str) else _usable(row, form)
         if isinstance(clean, str):

@@ -32,9 +32,8 @@ def sound_answer(
         sampled = Sampled(attempt) if attempt else None
         generated = continued(model, tokenizer, prompts, max_new_tokens, sampled)[0]
         if not generated.ended:
-            generated = generated._replace(
-                text=generated.text.rstrip(BROKEN).rstrip()
-            )  # the limit can cut a character in half
+            # the limit can cut a character in half
+            generated = generated._replace(text=generated.text.rstrip(BROKEN).rstrip())
         if is_sound(generated, markers):
             return generated.text
         tried.append(generated)
