@@ -1,4 +1,4 @@
-"""The command line: `perennial run | status | add | chat | learn | memory | compare | methods | report`."""
+"""The command line: `perennial run | status | add | chat | learn | memory | compare | promote | methods | report`."""
 
 import signal
 import sys
@@ -122,10 +122,24 @@ def learn(
 @app.command()
 def compare(first: str, second: str, verbose: Verbose = False) -> None:
     """Show two slices' models side by side: every metric, the difference, sample answers."""
-    enter(verbose)
+    root = enter(verbose)
+    from tasks.params import PARAMS, load_params
     from tasks.registry.compare import print_comparison
+    from tasks.registry.store import names_of
 
-    print_comparison(console, first, second)
+    print_comparison(console, names_of(load_params(root / PARAMS).registry), first, second)
+
+
+@app.command()
+def promote(
+    version: Annotated[str, typer.Argument(parser=typed, metavar="VERSION", help="A number, a slice or an alias.")],
+    because: Annotated[str, typer.Option(parser=typed, metavar="REASON", help="Why; it is kept beside the version.")],
+    verbose: Verbose = False,
+) -> None:
+    """Make a version champion, whatever the gate said: one that waits for a person, or an older one again."""
+    from flows.promote import promote_version
+
+    console.print(escape(promote_version(enter(verbose), version, because)), highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -1,6 +1,5 @@
 """`perennial methods`, the command: trains what is missing, then writes, prints and publishes the report."""
 
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,7 +24,6 @@ from tasks.reporting.methods_table import print_table
 from tasks.scoring.comparison import gather_comparison
 
 TABLE, PAGE, PLOTS = Path("reports/methods.json"), Path("reports/methods.html"), Path("reports/methods")
-NOTE = Path(".perennial/published_methods.json")
 
 
 class SomeFailed(PerennialError):
@@ -143,22 +141,16 @@ def _report(
     artifact.write_file(root / PAGE, render_methods(comparison, root / PLOTS).encode())
     artifact.write_file(root / TABLE, artifact.json_text(comparison).encode())
     print_table(console, comparison)
-    return _publish(root, comparison)
+    return _publish(root, params, comparison)
 
 
-def _publish(root: Path, comparison: dict[str, Any]) -> str | None:
+def _publish(root: Path, params: Params, comparison: dict[str, Any]) -> str | None:
     """Log the comparison to MLflow, unless that was done; why it was not, if a server is away."""
-    note = root / NOTE
-    content = json.dumps([store.tracking_uri(), artifact.file_sum(root / TABLE)])
-    if store.exists() and note.exists() and note.read_text(encoding="utf-8") == content:
-        return None
     try:
-        store.probe()  # before mlflow is imported: that alone takes a second
         from tasks.registry.comparison import publish_comparison
 
-        plots = sorted((root / PLOTS).glob("*.png"))
-        publish_comparison(store.connect(), comparison, [root / TABLE, root / PAGE], plots)
+        names, plots = store.names_of(params.registry), sorted((root / PLOTS).glob("*.png"))
+        publish_comparison(store.connect(), names, comparison, [root / TABLE, root / PAGE], plots)
     except store.failures() as error:
         return f"Nothing was published to MLflow: {reason_of(error)}. The next `perennial methods` publishes."
-    artifact.write_file(note, content.encode())
     return None

@@ -1,121 +1,141 @@
 """Publishes the timeline: every slice's run and model version in MLflow, and the champion by the gate."""
 
-import hashlib
-import json
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from flows import provenance
 from tasks import artifact
-from tasks.errors import BadInput, reason_of
-from tasks.params import Params, load_params
+from tasks.errors import BadInput, PerennialError, reason_of
+from tasks.params import PARAMS, Params, load_params
 from tasks.registry import store
 from tasks.reporting.summary import percent
-from tasks.scoring.gate import decide
 from tasks.scoring.series import series_of
 
-NOTE = Path(".perennial/published.json")
+if TYPE_CHECKING:
+    from flows.judge import Decision
+    from tasks.registry.champion import Champion
+
+EVALUATION = Path("reports/evaluation")
 REPORT = (Path("reports/timeline.json"), Path("reports/index.html"))
 PLOTS = Path("reports/plots")
 
 
+class NotPublished(PerennialError):
+    """MLflow is away or broken: everything is built, and the next run publishes it."""
+
+    exit_code = 4
+
+
+class NotAccepted(PerennialError):
+    """The gate refused the newest slice's model, or leaves it to a person; users keep the champion."""
+
+    exit_code = 5
+
+
 @dataclass(frozen=True)
 class Published:
-    """published: the slices whose versions are new; champion: its slice; reasons: why a slice was not accepted."""
+    """What was published.
+
+    Attributes:
+        published: the slices whose versions are new.
+        champion: as the registry says now.
+        decisions: of each slice, what the gate decided and why.
+        problem: what the command must end with: nothing could be published, or the newest slice was not accepted.
+    """
 
     published: tuple[str, ...] = ()
-    champion: str | None = None
-    reasons: dict[str, str] = field(default_factory=dict)
-    warning: str | None = None
+    champion: "Champion | None" = None
+    decisions: "dict[str, Decision]" = field(default_factory=dict)
+    problem: PerennialError | None = None
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Why older slices' versions were not accepted; of the newest the problem tells."""
+        older = list(self.decisions.items())[:-1]
+        return {name: "; ".join(each["open"]) for name, each in older if each["decision"] != "accepted"}
+
+    @property
+    def no_champion(self) -> str:
+        return "unknown" if self.problem and not self.decisions else "none yet"
 
 
 def publish_timeline(root: Path) -> Published:
-    """Publish what is not published yet and let the gate choose the champion, slice after slice.
+    """Publish what is not published yet, and let the gate choose the champion.
 
-    A dead server costs a few seconds and a warning; the next run publishes then.
+    A dead server costs a few seconds; the problem is told, and the next run publishes.
 
     Raises:
         BadInput: a slice has no model or no scores yet.
     """
-    content, note = _content(root), _noted(root)
-    if _is_published(note, content):
-        return Published(champion=note["champion"], reasons=note["reasons"])
+    params = load_params(root / PARAMS)
+    _refuse_unfinished(root, params)
     try:
-        store.probe()  # before mlflow is imported: that alone takes a second
-        done = _publish_all(root, load_params(root / "params.yaml"))
+        return _publish_all(root, params)
+    except PerennialError as error:  # the model of this name is another project's
+        return Published(problem=error)
     except store.failures() as error:
-        return _not_published(error)
-    note = {"content": content, "champion": done.champion, "reasons": done.reasons}
-    artifact.write_file(root / NOTE, (json.dumps(note) + "\n").encode())
-    return done
-
-
-def _is_published(note: dict[str, Any], content: str) -> bool:
-    return note.get("content") == content and store.exists()
-
-
-def _not_published(error: Exception) -> Published:
-    return Published(warning=f"Nothing was published to MLflow: {reason_of(error)}. The next run publishes.")
+        return Published(
+            problem=NotPublished(f"Nothing was published to MLflow: {reason_of(error)}. The next run publishes.")
+        )
 
 
 def _publish_all(root: Path, params: Params) -> Published:
+    from flows.judge import Judge
+    from tasks.registry import champion as champions
     from tasks.registry import versions
 
-    client = store.connect()
-    store.end_killed_runs(client)
-    known = {each.version for each in versions.all_versions(client)}
-    leader: dict[str, Any] | None = None
-    leading = challenging = None
-    new: list[str] = []
-    reasons: dict[str, str] = {}
+    client, names = store.connect(), store.names_of(params.registry)
+    champions.claim(client, names)
+    champions.settle(client, names)
+    store.end_killed_runs(client, names)
+    known = {each.version for each in versions.all_versions(client, names)}
     history: list[dict[str, Any]] = []
+    made: dict[str, Any] = {}
     for name in params.timeline:
-        scores = _scores(root / "reports/evaluation" / name)
-        history.append(scores)
-        version = versions.publish(client, _publication(root, params, name, history))
-        if version.version not in known:
-            new.append(name)
-        versions.set_alias(client, versions.alias_of(name), version)
-        verdict = decide(params.gate, scores, leader)
-        versions.set_verdict(client, version, verdict.accepted, verdict.reasons)
-        if verdict.accepted:
-            leader, leading, challenging = scores, version, None
-        else:
-            challenging = version
-            reasons[name] = "; ".join(each for each in verdict.reasons if each.startswith("FAILED"))
-    if leading:
-        versions.set_alias(client, versions.CHAMPION, leading)
-    if challenging:
-        versions.set_alias(client, versions.CHALLENGER, challenging)
-    else:
-        versions.drop_alias(client, versions.CHALLENGER)
+        history.append(_scores(root / EVALUATION / name))
+        made[name] = versions.publish(client, names, _publication(root, params, name, history))
+        versions.set_alias(client, names, versions.alias_of(name), made[name])
+    decisions = Judge(client, names, params.gate, root / EVALUATION, made).decide_all()
     files = [root / path for path in REPORT if (root / path).exists()]
-    versions.publish_timeline_run(client, _series(root, params, history), files, root / PLOTS)
-    return Published(tuple(new), leader["slice"] if leader else versions.champion(), reasons)
+    versions.publish_timeline_run(client, names, _series(root, params, history), files, root / PLOTS)
+    return Published(
+        tuple(name for name, version in made.items() if version.version not in known),
+        champions.champion(names),
+        decisions,
+        _problem(decisions, list(params.timeline)[-1], made),
+    )
+
+
+def _problem(decisions: "dict[str, Decision]", newest: str, made: dict[str, Any]) -> NotAccepted | None:
+    verdict = decisions[newest]
+    if verdict["decision"] == "accepted":
+        return None
+    why = "; ".join(verdict["open"]) or "; ".join(verdict["reasons"])
+    if verdict["decision"] == "refused":
+        return NotAccepted(f"{newest} was not accepted, and users keep the champion: {why}.")
+    number = made[newest].version
+    return NotAccepted(
+        f"{newest} waits for a person: {why}. To accept it: `perennial promote {number} --because REASON`."
+    )
 
 
 def _publication(root: Path, params: Params, name: str, history: list[dict[str, Any]]) -> Any:
     from tasks.registry.versions import Publication
 
-    examples, retriever = root / "data/examples" / name, root / "models" / name / "retriever"
-    commit = _commit(root)
     valid = history[-1]["valid"]
+    examples = root / "data/examples" / name
     return Publication(
         name=name,
         lm=root / "models" / name / "lm",
-        retriever=retriever,
+        retriever=root / "models" / name / "retriever",
         examples=examples,
-        scores=history[-1],
-        params=_flat(params.model_dump(exclude={"timeline", "reference"})),
-        tags={
-            "dataset.sha256": artifact.manifest_sum(examples),
-            "retriever.sha256": artifact.manifest_sum(retriever),
-            "git.commit": commit,
-            "mlflow.source.git.commit": commit,  # where MLflow's pages look for it
-        },
+        evaluation=root / EVALUATION / name,
+        params=params.model_dump(exclude={"timeline", "reference"}),
+        tags={"dataset.sha256": artifact.manifest_sum(examples), **provenance.tags_of(root)},
         series=series_of(history, params.kind),
         plots=root / PLOTS,
+        provenance=provenance.files_of(root),
         description=f"After {name}: all facts true then {percent(valid['accuracy'])} % right, "
         f"reworded {percent(valid['paraphrase_accuracy'])} %.",
     )
@@ -123,7 +143,7 @@ def _publication(root: Path, params: Params, name: str, history: list[dict[str, 
 
 def _series(root: Path, params: Params, history: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
     """The default's curves and, if there is a reference for every later slice, its own."""
-    naive = [root / "reports/evaluation/naive" / name for name in params.reference]
+    naive = [root / EVALUATION / "naive" / name for name in params.reference]
     series = series_of(history, params.kind)
     if naive and len(naive) == len(history) - 1 and all((folder / artifact.MANIFEST).exists() for folder in naive):
         reference = series_of([history[0], *(_scores(folder) for folder in naive)], params.kind)
@@ -131,50 +151,15 @@ def _series(root: Path, params: Params, history: list[dict[str, Any]]) -> dict[s
     return series
 
 
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {name: value}
-    return {
-        key: inner
-        for part, of_part in value.items()
-        for key, inner in _flat(of_part, f"{name}.{part}" if name else part).items()
-    }
-
-
 def _scores(folder: Path) -> dict[str, Any]:
     scores: dict[str, Any] = artifact.read_json(artifact.verified(folder) / "scores.json")
     return scores
 
 
-def _content(root: Path) -> str:
-    """One sum of what would be published, by which gate, and where to."""
-    params = load_params(root / "params.yaml")
-    folders = [
-        folder
-        for name in params.timeline
-        for folder in (
-            root / "models" / name / "lm",
-            root / "models" / name / "retriever",
-            root / "reports/evaluation" / name,
-        )
-    ]
-    for folder in folders:
-        if not (folder / artifact.MANIFEST).exists():
-            raise BadInput(f"{folder} is missing or incomplete. Run `perennial run` to build it.")
-    sums = [artifact.manifest_sum(folder) for folder in folders]
-    sums += [artifact.file_sum(root / path) for path in REPORT if (root / path).exists()]
-    where = [store.tracking_uri(), params.gate.model_dump(), list(params.timeline), sums]
-    return hashlib.sha256(json.dumps(where).encode()).hexdigest()
-
-
-def _noted(root: Path) -> dict[str, Any]:
-    try:
-        noted: dict[str, Any] = json.loads((root / NOTE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-    return noted
-
-
-def _commit(root: Path) -> str:
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "none"
+def _refuse_unfinished(root: Path, params: Params) -> None:
+    """Before MLflow is imported: that alone takes a second."""
+    for name in params.timeline:
+        models = root / "models" / name
+        for folder in (models / "lm", models / "retriever", root / EVALUATION / name):
+            if not (folder / artifact.MANIFEST).exists():
+                raise BadInput(f"{folder} is missing or incomplete. Run `perennial run` to build it.")

@@ -151,9 +151,12 @@ def _print_table(run: Run, console: Console) -> None:
         print_summary(console, TIMELINE)
     if not (published := run.published):
         return
-    if published.warning:
-        warn(console, published.warning)
-    for name, reason in (published.reasons or {}).items():
+    for name, reason in published.refused.items():
         warn(console, f"{name} was not accepted: {reason}")
-    champion = f"Champion: {published.champion or 'none yet'}."
-    console.print(f"{champion} The whole story: {PAGE}. Talk with it: `perennial chat`.", highlight=False)
+    console.print(
+        f"Champion: {published.champion or published.no_champion}. The whole story: {PAGE}. "
+        "Talk with it: `perennial chat`.",
+        highlight=False,
+    )
+    if published.problem:
+        raise published.problem

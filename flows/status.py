@@ -10,6 +10,8 @@ from flows import graph as graphs
 from flows.graph import StageState
 from flows.locks import is_running
 from flows.walk import last_run
+from tasks.params import PARAMS, load_params
+from tasks.registry import store
 
 COLOURS = {"fresh": "green", "stale": "yellow", "missing": "red"}
 OUTCOMES = {
@@ -27,7 +29,7 @@ def print_status(root: Path, console: Console) -> None:
     console.print(_table(states))
     single = [f"{state.step} {_coloured(state)}" for state in states if not state.slice]
     console.print(f"For all slices: {', '.join(single)}", highlight=False, soft_wrap=True)
-    console.print(f"Champion: {escape(_champion())}", highlight=False, soft_wrap=True)
+    console.print(f"Champion: {escape(_champion(root))}", highlight=False, soft_wrap=True)
     console.print(f"Last run: {escape(_last_run(root))}", highlight=False, soft_wrap=True)
     behind = sum(state.state != "fresh" for state in states)
     for name in missing:
@@ -52,10 +54,15 @@ def _coloured(state: StageState) -> str:
     return f"[{COLOURS[state.state]}]{state.state}[/]"
 
 
-def _champion() -> str:
-    from tasks.registry.versions import champion
+def _champion(root: Path) -> str:
+    """As the registry says; that it does not answer is another answer than that there is none."""
+    from tasks.registry.champion import champion
 
-    return champion() or "none yet"
+    try:
+        found = champion(store.names_of(load_params(root / PARAMS).registry))
+    except store.Unreachable as error:
+        return f"unknown. {error}"
+    return str(found or "none yet")
 
 
 def _last_run(root: Path) -> str:

@@ -9,8 +9,7 @@ for _name, _value in {
     "TRANSFORMERS_VERBOSITY": "error",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # by default one call to a dead server blocks four minutes
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # by default one call to a server that dies blocks four minutes
     # Threads that wait spin for a moment only: spinning on, they make a step up to thirty times slower on a machine
     # that is shared; not spinning at all, 1.7 times slower on one that is not.
     "OMP_WAIT_POLICY": "PASSIVE",

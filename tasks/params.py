@@ -173,6 +173,13 @@ class Gate(Section):
     general_margin: Annotated[float, Field(ge=0)] = 0.25
 
 
+class Registry(Section):
+    """Names in MLflow, where one server may serve several projects."""
+
+    model: Annotated[str, Field(pattern=r"^\w[\w.-]{0,99}$")] | None = None  # None: the project's folder's name
+    owner: Annotated[str, Field(min_length=1, max_length=200)] | None = None  # None: this folder on this machine
+
+
 class Floor(Section):
     """Below any of these, or above `general`, the timeline stops after the slice's evaluation; None is no floor."""
 
@@ -235,6 +242,7 @@ class Params(Section):
     evaluate: Evaluate
     chat: Chat = Chat()
     gate: Gate
+    registry: Registry = Registry()
     floor: Floor = Floor()
     comparison: Comparison
 

@@ -158,9 +158,11 @@ def _call(
         function(**arguments, log=_to_all(logs))
         return
     from tasks.registry.live import Live
+    from tasks.registry.store import names_of
 
     settings = {name: value for name, value in arguments.items() if not isinstance(value, Path)}
-    with Live(f"{step} {_slice_of(arguments['out'])}", _key(step, arguments, params), settings) as sent:
+    names = names_of(params.registry)
+    with Live(f"{step} {_slice_of(arguments['out'])}", _key(step, arguments, params), settings, names) as sent:
         function(**arguments, log=_to_all([*logs, sent]))
 
 

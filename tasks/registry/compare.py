@@ -9,16 +9,19 @@ from rich.table import Table
 
 from tasks.errors import PerennialError
 from tasks.registry import store
-from tasks.registry.versions import SLICE_TAG, find_version, flat_numbers
+from tasks.registry.runs import flat_numbers
+from tasks.registry.store import Names
+from tasks.registry.versions import SCORES, SLICE_TAG, find_version, measured_of
 
 FIRST = ("valid", "categories", "model", "previous", "base", "stage1_valid", "stage1_categories", "stage1", "retriever")
 
 
-def print_comparison(console: Console, first: str, second: str) -> None:
+def print_comparison(console: Console, names: Names, first: str, second: str) -> None:
     """Print every metric of two versions, the difference, and answers of both to the same questions.
 
     Args:
         console: where to.
+        names: of the project in MLflow.
         first: a slice, an alias or a version number.
         second: likewise.
     """
@@ -26,11 +29,11 @@ def print_comparison(console: Console, first: str, second: str) -> None:
         client = store.connect()
     except store.Unreachable as error:
         raise PerennialError(f"{error} Start it, or unset MLFLOW_TRACKING_URI.") from error
-    versions = [find_version(client, name) for name in (first, second)]
-    scores = [_scores(each) for each in versions]
-    names = [f"{each.tags[SLICE_TAG]} (version {each.version})" for each in versions]
+    versions = [find_version(client, names, name) for name in (first, second)]
+    scores = [measured_of(each, SCORES) or {} for each in versions]
+    titles = [f"{each.tags[SLICE_TAG]} (version {each.version})" for each in versions]
     table = Table("metric", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in (*names, "difference"):
+    for title in (*titles, "difference"):
         table.add_column(escape(title), justify="right")
     one, other = (flat_numbers(each) for each in scores)
     for block in sorted({metric.split(".")[0] for metric in one.keys() | other.keys()}, key=_place):
@@ -39,29 +42,22 @@ def print_comparison(console: Console, first: str, second: str) -> None:
             table.add_row(escape(metric), _told(a), _told(b), "" if a is None or b is None else _told(b - a, sign="+"))
         table.add_section()
     console.print(table)
-    _print_samples(console, versions, scores[1], names)
+    _print_samples(console, versions, scores[1], titles)
 
 
-def _scores(version: Any) -> dict[str, Any]:
-    from mlflow.artifacts import load_dict
-
-    loaded: dict[str, Any] = load_dict(f"runs:/{version.run_id}/scores.json")
-    return loaded
-
-
-def _print_samples(console: Console, versions: list[Any], scores: dict[str, Any], names: list[str]) -> None:
+def _print_samples(console: Console, versions: list[Any], scores: dict[str, Any], titles: list[str]) -> None:
     import mlflow
 
-    samples = scores["samples"]
+    samples = scores.get("samples")
     if not samples:
         return
     prompts = [each["prompt"] for each in samples]
     answers = [
-        mlflow.pyfunc.load_model(f"models:/{store.MODEL}/{version.version}").predict(prompts) for version in versions
+        mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}").predict(prompts) for version in versions
     ]
     table = Table(
         "question",
-        *map(escape, names),
+        *map(escape, titles),
         escape(f"expected at {scores['slice']}"),
         title="Answers",
         title_justify="left",

@@ -6,47 +6,45 @@ finished.
 
 import hashlib
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.registry import store
-from tasks.registry.versions import CONTENT_TAG, flat_numbers
+from tasks.registry import runs, store
+from tasks.registry.store import Names
+from tasks.registry.versions import CONTENT_TAG
 from tasks.scoring.series import steps_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EXPERIMENT = "perennial-methods"
 PARENT_RUN = "methods"
 PARENT_TAG = "mlflow.parentRunId"  # how MLflow's pages know what is nested
 
 
 def publish_comparison(
-    client: "MlflowClient", comparison: dict[str, Any], files: list[Path], plots: list[Path]
+    client: "MlflowClient", names: Names, comparison: dict[str, Any], files: list[Path], plots: list[Path]
 ) -> None:
     """Log a comparison (reports/methods.json) that is not logged yet.
 
     Args:
         client: of the store.
+        names: of the project there.
         comparison: what reports/methods.json holds.
         files: are logged to the parent run.
         plots: likewise, in a folder of their own.
     """
-    experiment = store.experiment(client, EXPERIMENT)
+    experiment = store.experiment(client, names.comparison)
     content = _sum(comparison)
-    parent = _run(client, experiment, PARENT_RUN, {CONTENT_TAG: content, store.FOLDER_TAG: store.folder()})
+    parent = _run(client, experiment, PARENT_RUN, {CONTENT_TAG: content})
     if parent.info.status == "FINISHED":
         return
     parent_id = parent.info.run_id
     for name, entry in comparison["entries"].items():
         for seed, found in entry["seeds"].items():
             _publish_entry(client, experiment, parent_id, comparison, name, seed, found)
-    _log_numbers(client, parent_id, {name: entry["mean"] for name, entry in comparison["entries"].items()})
-    for path in files:
-        client.log_artifact(parent_id, str(path))
-    for path in plots:
-        client.log_artifact(parent_id, str(path), "plots")
+    runs.log_numbers(client, parent_id, {name: entry["mean"] for name, entry in comparison["entries"].items()})
+    runs.log_files(client, parent_id, files)
+    runs.log_files(client, parent_id, plots, "plots")
     client.set_terminated(parent_id)
 
 
@@ -59,24 +57,21 @@ def _publish_entry(
     seed: str,
     found: dict[str, Any],
 ) -> None:
-    from mlflow.entities import Metric, Param
-
     tags = {CONTENT_TAG: _sum([name, seed, found]), PARENT_TAG: parent}
     run = _run(client, experiment, f"{name} {seed}", tags)
     if run.info.status == "FINISHED":
         return
-    run_id, entry, now = run.info.run_id, comparison["entries"][name], int(time.time() * 1000)
-    settings = {"methods": json.dumps(entry["methods"])[:500], "keep": entry["keep"], "family": entry["family"]}
-    settings |= {"seed": seed, "steps": str(comparison["steps"]), "joint": str(comparison["joint"]), "entry": name}
-    client.log_batch(run_id, params=[Param(key, value) for key, value in settings.items()])
-    _log_numbers(client, run_id, found["metrics"])
-    curves = [
-        Metric(f"by_slice.{metric}", value, now, step)
+    run_id, entry = run.info.run_id, comparison["entries"][name]
+    settings = {"methods": json.dumps(entry["methods"]), "keep": entry["keep"], "family": entry["family"]}
+    settings |= {"seed": seed, "steps": comparison["steps"], "joint": comparison["joint"], "entry": name}
+    runs.log_params(client, run_id, settings)
+    runs.log_numbers(client, run_id, found["metrics"])
+    steps = steps_of(comparison["slices"])
+    curves = {
+        f"by_slice.{metric}": [pair for pair in zip(steps, values, strict=True) if pair[1] is not None]
         for metric, values in found["by_slice"].items()
-        for step, value in zip(steps_of(comparison["slices"]), values, strict=True)
-        if value is not None
-    ]
-    client.log_batch(run_id, metrics=curves)
+    }
+    runs.log_series(client, run_id, curves)
     client.set_terminated(run_id)
 
 
@@ -85,15 +80,6 @@ def _run(client: "MlflowClient", experiment: str, name: str, tags: dict[str, str
     for found in store.find_runs(client, experiment, tags):
         return found
     return client.create_run(experiment, run_name=name, tags=tags)
-
-
-def _log_numbers(client: "MlflowClient", run_id: str, numbers: dict[str, Any]) -> None:
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    metrics = [Metric(name, value, now, 0) for name, value in flat_numbers(numbers).items()]
-    for at in range(0, len(metrics), 500):
-        client.log_batch(run_id, metrics=metrics[at : at + 500])
 
 
 def _sum(content: Any) -> str:

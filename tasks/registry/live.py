@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Any
 
 from tasks.errors import reason_of
-from tasks.registry import store
+from tasks.registry import runs, store
+from tasks.registry.store import Names
 
 WAITING = 10_000  # values that may wait; what comes then is dropped rather than waited for
 BATCH = 200
@@ -28,10 +29,11 @@ class Live:
         name: what the run is called, such as `stage1 2022`.
         key: what the step is made of (see tasks/steps.py).
         settings: logged as parameters.
+        names: of the project in MLflow.
     """
 
-    def __init__(self, name: str, key: str, settings: dict[str, Any]):
-        self.name, self.key, self.settings = name, key, settings
+    def __init__(self, name: str, key: str, settings: dict[str, Any], names: Names):
+        self.name, self.key, self.settings, self.names = name, key, settings, names
         self.rows: queue.Queue[Row | None] = queue.Queue(WAITING)
         self.ending = threading.Event()
         self.status = "FINISHED"
@@ -73,12 +75,11 @@ class Live:
             print(f"Warning: {self.name} is not seen live in MLflow. {reason_of(error)}.", file=sys.stderr)
 
     def _send(self, first: Row | None) -> None:
-        from mlflow.entities import Metric, Param
+        from mlflow.entities import Metric
 
         client = store.connect()
         run_id = self._run(client)
-        params = [Param(name, str(value)[:500]) for name, value in _flat(self.settings)]
-        client.log_batch(run_id, params=params)
+        runs.log_params(client, run_id, self.settings)
         rows, ended = self._waiting_rows([first])
         while True:
             metrics = [Metric(name, value, at, step) for step, values, at in rows for name, value in values.items()]
@@ -91,11 +92,11 @@ class Live:
         client.set_terminated(run_id, status=self.status)
 
     def _run(self, client: Any) -> str:
-        training = store.experiment(client, store.TRAINING)
+        training = store.experiment(client, self.names.training)
         for left in store.find_runs(client, training, {KEY_TAG: self.key}):
             if left.info.status == "RUNNING":
                 return str(left.info.run_id)
-        tags = {KEY_TAG: self.key, store.FOLDER_TAG: store.folder()}
+        tags = {KEY_TAG: self.key, **store.at_work()}
         return str(client.create_run(training, run_name=self.name, tags=tags).info.run_id)
 
     def _waiting_rows(self, taken: list[Row | None]) -> tuple[list[Row], bool]:
@@ -103,12 +104,3 @@ class Live:
         while taken[-1] is not None and not self.rows.empty():
             taken.append(self.rows.get())
         return [row for row in taken if row is not None], taken[-1] is None
-
-
-def _flat(settings: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Parameters by dotted name; a list or a number stands for itself."""
-    return [
-        (f"{section}.{name}" if name else section, value)
-        for section, values in settings.items()
-        for name, value in (values.model_dump().items() if hasattr(values, "model_dump") else [("", values)])
-    ]

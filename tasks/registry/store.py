@@ -1,19 +1,19 @@
 """Where MLflow keeps runs and models: a server if MLFLOW_TRACKING_URI names one, else a file of this project."""
 
 import fcntl
-import hashlib
 import logging
 import os
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
+from tasks import machine
 from tasks.errors import reason_of
+from tasks.params import Registry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,14 +22,38 @@ DATABASE = "mlflow.db"
 ARTIFACTS = "mlruns"
 SQLITE = "sqlite:///"
 LOCK = Path(".perennial/mlflow.lock")
-TIMELINE, TRAINING = "perennial", "perennial-training"
-MODEL = "perennial"
-FOLDER_TAG = "perennial.folder"
+PLACE_TAG, BOOT_TAG = "perennial.place", "perennial.boot"  # of what is at work: which machine's, and since when
 ANSWER_SECONDS = 3.0
 
 
 class Unreachable(ConnectionError):
     """The store does not answer, or is not this project's."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a project is called in MLflow, where one server may serve several: its registered model and experiments."""
+
+    model: str
+    owner: str  # who may move the model's aliases
+
+    @property
+    def timeline(self) -> str:
+        return self.model
+
+    @property
+    def training(self) -> str:
+        return f"{self.model}-training"
+
+    @property
+    def comparison(self) -> str:
+        return f"{self.model}-methods"
+
+
+def names_of(registry: Registry) -> Names:
+    """The project's names: those of params.yaml, else its folder's, and this machine's mark as the owner."""
+    folder = re.sub(r"[^\w.-]", "-", Path.cwd().name).strip("-.") or "perennial"
+    return Names(registry.model or folder, registry.owner or machine.place())
 
 
 def failures() -> tuple[type[Exception], ...]:
@@ -44,6 +68,11 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or _uri_of(Path(DATABASE).resolve())
 
 
+def registry_uri() -> str:
+    """Where models are registered, if that is elsewhere."""
+    return os.environ.get("MLFLOW_REGISTRY_URI") or tracking_uri()
+
+
 def exists() -> bool:
     """Whether there is a store to ask, without making one; a server is taken to be there."""
     database = _database()
@@ -51,20 +80,36 @@ def exists() -> bool:
 
 
 def probe() -> None:
-    """Ask a server, if one is named, for its health: one that takes the connection and says nothing is dead, too.
+    """Ask the servers that are named for their health: one that takes the connection and says nothing is dead, too.
 
     Raises:
-        Unreachable: it does not answer within a few seconds.
+        Unreachable: one does not answer within a few seconds.
     """
-    uri = tracking_uri()
-    if not uri.startswith(("http://", "https://")):
-        return
+    for uri in dict.fromkeys((tracking_uri(), registry_uri())):
+        if uri.startswith(("http://", "https://")):
+            _probe(uri)
+
+
+def _probe(uri: str) -> None:
+    """By MLflow's own client, which knows of passwords and certificates."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    asked = {"timeout": ANSWER_SECONDS, "max_retries": 0, "raise_on_status": False}
     try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=ANSWER_SECONDS).close()
-    except (OSError, ValueError) as error:
-        if isinstance(error, urllib.error.HTTPError) and error.code < 500:  # it answers, if only to ask for a password
-            return
-        raise Unreachable(f"The MLflow server {uri} does not answer ({error}).") from error
+        status = http_request(get_default_host_creds(uri), "/health", "GET", **asked).status_code
+    except (MlflowException, OSError, ValueError) as error:
+        raise Unreachable(f"The MLflow server {uri} does not answer ({cause(error)}).") from error
+    if status >= 500:  # below it answers, if only to ask for a password; 502 is a proxy's answer
+        raise Unreachable(f"The MLflow server {uri} does not answer (status {status}).")
+
+
+def cause(error: BaseException) -> str:
+    """The innermost reason of chained errors: those around it repeat the address."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return reason_of(error)
 
 
 def connect() -> "MlflowClient":
@@ -82,7 +127,6 @@ def connect() -> "MlflowClient":
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
     with _alone():  # two processes that create the database at once both fail
         try:
             _create_database()
@@ -105,6 +149,8 @@ def experiment(client: "MlflowClient", name: str) -> str:
         found = client.get_experiment_by_name(name)
         if not found:
             return str(client.create_experiment(name, artifact_location=location))
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
     if location and found.artifact_location != location:
         raise Unreachable(
             f"{database} keeps its files in {found.artifact_location}: it was copied or moved. "
@@ -119,16 +165,17 @@ def find_runs(client: "MlflowClient", experiment_id: str, tags: dict[str, str]) 
     return list(client.search_runs([experiment_id], filter_string=wanted, order_by=["attributes.start_time DESC"]))
 
 
-def end_killed_runs(client: "MlflowClient") -> None:
+def at_work() -> dict[str, str]:
+    """Tags of a run that is being made: by them it is known again if it is killed."""
+    return {PLACE_TAG: machine.place(), BOOT_TAG: machine.boot()}
+
+
+def end_killed_runs(client: "MlflowClient", names: Names) -> None:
     """Close the training runs of this folder that a kill left running; call it while nothing trains here."""
-    for run in find_runs(client, experiment(client, TRAINING), {FOLDER_TAG: folder()}):
-        if run.info.status == "RUNNING":
+    for run in find_runs(client, experiment(client, names.training), {PLACE_TAG: machine.place()}):
+        started = run.info.start_time / 1000
+        if run.info.status == "RUNNING" and machine.is_dead(machine.place(), run.data.tags.get(BOOT_TAG, ""), started):
             client.set_terminated(run.info.run_id, status="KILLED")
-
-
-def folder() -> str:
-    """What tells this project's runs from those of others on the same server, and doesn't tell them its path."""
-    return hashlib.sha256(str(Path.cwd()).encode()).hexdigest()[:16]
 
 
 def _create_database() -> None:

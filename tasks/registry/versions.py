@@ -1,59 +1,78 @@
-"""Every slice's run and registered model version in MLflow, and the aliases that name them.
+"""Every slice's model as a registered version in MLflow, with the run that tells what was measured of it.
 
-What is published is keyed by its content: publishing it again changes nothing. An alias is moved only after the
-version that it will name is complete and its stored bytes were compared with the folder's.
+A version is keyed by its slice and weights, its scores by their own content: measured anew, the same weights stay the
+same version. What is published again changes nothing. An alias is moved only after the version that it will name is
+complete and its stored bytes were compared with the folder's.
 """
 
 import hashlib
 import json
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from tasks import artifact
-from tasks.errors import BadInput, Corrupt
-from tasks.registry import store
+from tasks.errors import BadInput, Corrupt, reason_of
+from tasks.registry import runs, store
+from tasks.registry.runs import Series
+from tasks.registry.store import Names, Unreachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CHAMPION, CHALLENGER = "champion", "challenger"
-SLICE_TAG, CONTENT_TAG, GATE_TAG, PASSED_TAG = (
-    "perennial.slice", "perennial.content", "perennial.gate", "perennial.accepted",
-)  # fmt: skip
+SLICE_TAG, CONTENT_TAG = "perennial.slice", "perennial.content"
+WEIGHTS_TAG, LM_TAG, RETRIEVER_TAG = "perennial.weights", "perennial.lm", "perennial.retriever"
+SCORES_TAG, SCORES_RUN_TAG = "perennial.scores", "perennial.scores_run"
+LM, RETRIEVER = "lm", "retriever"
+SCORES, OUTCOMES = "scores.json", "outcomes.json"
 TIMELINE_RUN = "timeline"
-REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pydantic", "ruamel.yaml")
+REQUIREMENTS = (  # what the served model imports: tested against its imports
+    "mlflow", "torch", "transformers", "tokenizers", "safetensors", "pydantic", "ruamel.yaml", "peft", "numpy",
+    "sentence-transformers", "scikit-learn", "bm25s", "faiss-cpu",
+)  # fmt: skip
+GONE = "RESOURCE_DOES_NOT_EXIST"  # MLflow's code of what was deleted, or never was
 MAX_DIGEST = 36  # of MLflow's data sets
-
-Series = dict[str, list[tuple[int, float]]]  # metric -> (step, value) over the slices
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What belongs to one slice's version."""
+    """What belongs to one slice's version.
+
+    Attributes:
+        evaluation: the folder with scores.json, and outcomes.json if there is one.
+        provenance: files that tell what it was made from.
+    """
 
     name: str
     lm: Path
     retriever: Path
     examples: Path
-    scores: dict[str, Any]
+    evaluation: Path
     params: dict[str, Any]
     tags: dict[str, str]
     series: Series
     plots: Path
+    provenance: dict[str, str] = field(default_factory=dict)
     description: str = ""
 
     @property
-    def content(self) -> str:
-        """One sum of everything that the version is: the model, the retriever and what was measured of them."""
-        sums = [artifact.manifest_sum(self.lm), artifact.manifest_sum(self.retriever), self.scores]
-        return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
+    def sums(self) -> dict[str, str]:
+        return {LM: artifact.manifest_sum(self.lm), RETRIEVER: artifact.manifest_sum(self.retriever)}
+
+    @property
+    def weights(self) -> str:
+        """One sum of every byte that the version's models are."""
+        return _sum([self.name, self.sums])
+
+    @property
+    def measured(self) -> str:
+        """One sum of what was measured of them."""
+        return _sum([self.weights, artifact.manifest_sum(self.evaluation)])
 
 
 def alias_of(name: str) -> str:
@@ -64,127 +83,137 @@ def alias_of(name: str) -> str:
     return f"slice-{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"  # "a.b" must not take the alias of "a-b"
 
 
-def publish(client: "MlflowClient", publication: Publication) -> Any:
-    """Log the slice's run and register its model, unless that was done; return the version."""
-    content = publication.content
-    known = [each for each in all_versions(client) if each.tags.get(CONTENT_TAG) == content]
-    if known and _is_stored(known[0].source, publication):
-        return known[0]
-    run_id = _fresh_run(client, publication.name, content, {SLICE_TAG: publication.name, **publication.tags})
-    _log(client, run_id, publication)
-    version = _register(client, run_id, publication)
-    for each in known:  # its files are lost or changed; an alias may still name it until it moves on
-        client.delete_model_version_tag(store.MODEL, each.version, CONTENT_TAG)
-    return version
+def publish(client: "MlflowClient", names: Names, publication: Publication) -> Any:
+    """Register the slice's model and log what was measured of it, unless that was done; return the version.
+
+    Raises:
+        Unreachable: whether MLflow still has the version's files can't be told now. Nothing is changed then.
+        Corrupt: MLflow stored other bytes than the folder has.
+    """
+    known = [each for each in all_versions(client, names) if each.tags.get(WEIGHTS_TAG) == publication.weights]
+    if known and _is_stored(known[0], publication):
+        (version, *_) = known
+        if version.tags.get(SCORES_TAG) != publication.measured:
+            run_id = _logged(client, names, publication)
+            client.set_terminated(run_id)
+            _tag(client, names, version, {SCORES_RUN_TAG: run_id, SCORES_TAG: publication.measured})
+    else:
+        version = _register(client, names, _logged(client, names, publication), publication)
+        for each in known:  # its files are lost or changed; an alias may still name it until it moves on
+            client.delete_model_version_tag(names.model, each.version, WEIGHTS_TAG)
+    return client.get_model_version(names.model, version.version)
 
 
-def publish_timeline_run(client: "MlflowClient", series: Series, files: list[Path], plots: Path) -> None:
+def publish_timeline_run(client: "MlflowClient", names: Names, series: Series, files: list[Path], plots: Path) -> None:
     """Log the run that shows the whole timeline: one curve per metric over the slices, the report and its pictures."""
-    sums = {path.name: artifact.file_sum(path) for path in files}
-    content = hashlib.sha256(json.dumps([series, sums], sort_keys=True).encode()).hexdigest()
-    experiment = store.experiment(client, store.TIMELINE)
+    content = _sum([series, {path.name: artifact.file_sum(path) for path in files}])
+    experiment = store.experiment(client, names.timeline)
     if any(run.info.status == "FINISHED" for run in store.find_runs(client, experiment, {CONTENT_TAG: content})):
         return
-    run_id = _fresh_run(client, TIMELINE_RUN, content, {})
-    _log_series(client, run_id, series)
-    for path in files:
-        client.log_artifact(run_id, str(path))
-    _log_plots(client, run_id, plots)
+    run_id = _fresh_run(client, names, TIMELINE_RUN, {CONTENT_TAG: content})
+    runs.log_series(client, run_id, series)
+    runs.log_files(client, run_id, files)
+    runs.log_files(client, run_id, sorted(plots.glob("*.png")), "plots")
     client.set_terminated(run_id)
 
 
-def set_alias(client: "MlflowClient", alias: str, version: Any) -> None:
-    """Let an alias name a version, unless it does so already."""
-    if _at(client, alias) != str(version.version):
-        client.set_registered_model_alias(store.MODEL, alias, version.version)
-
-
-def drop_alias(client: "MlflowClient", alias: str) -> None:
-    """Let an alias name nothing."""
-    if _at(client, alias):
-        client.delete_registered_model_alias(store.MODEL, alias)
-
-
-def set_verdict(client: "MlflowClient", version: Any, accepted: bool, reasons: tuple[str, ...]) -> None:
-    """Write the gate's decision and its reasons as tags of the version."""
-    for tag, value in ((PASSED_TAG, str(accepted).lower()), (GATE_TAG, "; ".join(reasons))):
-        if version.tags.get(tag) != value:
-            client.set_model_version_tag(store.MODEL, version.version, tag, value)
-
-
-def champion() -> str | None:
-    """The champion's slice; None if there is no champion, or no store, or it can't be asked."""
-    if not store.exists():
-        return None
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return slice_of(store.connect(), CHAMPION)
-    except (store.Unreachable, MlflowException, BadInput):
-        return None
-
-
-def slice_of(client: "MlflowClient", alias: str) -> str:
-    return str(find_version(client, alias).tags[SLICE_TAG])
-
-
-def find_version(client: "MlflowClient", name: str) -> Any:
+def find_version(client: "MlflowClient", names: Names, name: str) -> Any:
     """A version by slice, alias or number.
 
     Raises:
         BadInput: there is none; the sentence names those that there are.
     """
-    versions = all_versions(client)
-    for alias in (alias_of(name), name):
-        number = _at(client, alias)
-        if number:
-            return next(each for each in versions if str(each.version) == number)
+    versions = all_versions(client, names)
+    aliases = aliases_of(client, names)
+    number = next((aliases[each] for each in (alias_of(name), name) if each in aliases), name)
     for each in versions:
-        if name == str(each.version):
+        if str(each.version) == number:
             return each
     there = ", ".join(sorted({each.tags.get(SLICE_TAG, str(each.version)) for each in versions})) or "none yet"
     raise BadInput(f"MLflow has no model for '{name}'. Published slices: {there}. `perennial run` publishes.")
 
 
-def all_versions(client: "MlflowClient") -> list[Any]:
+def all_versions(client: "MlflowClient", names: Names) -> list[Any]:
     """Every registered version, newest first."""
-    return list(client.search_model_versions(f"name='{store.MODEL}'"))
+    found: list[Any] = []
+    token = None
+    while True:
+        page = client.search_model_versions(f"name='{names.model}'", page_token=token)
+        found += page
+        if not (token := page.token):
+            return sorted(found, key=lambda each: -int(each.version))
 
 
-def flat_numbers(value: Any, name: str = "") -> dict[str, float]:
-    """The numbers in nested dictionaries, by dotted name; what is None is left out."""
-    if isinstance(value, dict):
-        return {
-            key: number
-            for inner, part in value.items()
-            for key, number in flat_numbers(part, f"{name}.{inner}" if name else str(inner)).items()
-        }
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return {name: float(value)}
+def aliases_of(client: "MlflowClient", names: Names) -> dict[str, str]:
+    """The number of the version that each alias names."""
+    for model in client.search_registered_models(f"name='{names.model}'"):
+        return {alias: str(number) for alias, number in model.aliases.items()}
     return {}
 
 
-def _fresh_run(client: "MlflowClient", name: str, content: str, tags: dict[str, str]) -> str:
-    """A new run; one of the same content that has no version was left by a kill, and is removed."""
-    experiment = store.experiment(client, store.TIMELINE)
-    for left in store.find_runs(client, experiment, {CONTENT_TAG: content}):
-        client.set_terminated(left.info.run_id, status="KILLED")
-        client.delete_run(left.info.run_id)
-    run = client.create_run(experiment, run_name=name, tags={CONTENT_TAG: content, **tags})
-    return str(run.info.run_id)
+def set_alias(client: "MlflowClient", names: Names, alias: str, version: Any) -> None:
+    """Let an alias name a version, unless it does so already."""
+    if aliases_of(client, names).get(alias) != str(version.version):
+        client.set_registered_model_alias(names.model, alias, version.version)
 
 
-def _log(client: "MlflowClient", run_id: str, publication: Publication) -> None:
-    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+def drop_alias(client: "MlflowClient", names: Names, alias: str) -> None:
+    """Let an alias name nothing."""
+    if alias in aliases_of(client, names):
+        client.delete_registered_model_alias(names.model, alias)
 
-    now = int(time.time() * 1000)
-    metrics = [Metric(name, value, now, 0) for name, value in flat_numbers(publication.scores).items()]
-    for at in range(0, len(metrics), 500):
-        client.log_batch(run_id, metrics=metrics[at : at + 500])
-    _log_series(client, run_id, {f"timeline.{name}": values for name, values in publication.series.items()})
-    params = [Param(name, str(value)[:500]) for name, value in publication.params.items()]
-    for at in range(0, len(params), 90):
-        client.log_batch(run_id, params=params[at : at + 90])
+
+def measured_of(version: Any, file: str) -> Any:
+    """A JSON file of the run that tells what was measured of a version; None if it has none of that name."""
+    return file_of_run(run_of(version), file)
+
+
+def run_of(version: Any) -> str:
+    """The run that tells what was last measured of a version."""
+    return str(version.tags.get(SCORES_RUN_TAG, version.run_id))
+
+
+def file_of_run(run_id: str, file: str) -> Any:
+    """A JSON file of a run; None if it has none of that name, or somebody deleted the run."""
+    from mlflow.artifacts import list_artifacts, load_dict
+    from mlflow.exceptions import MlflowException
+
+    try:
+        there = {each.path for each in list_artifacts(run_id=run_id)}
+    except MlflowException as error:
+        if error.error_code == GONE:
+            return None
+        raise
+    return load_dict(f"runs:/{run_id}/{file}") if file in there else None
+
+
+def _tag(client: "MlflowClient", names: Names, version: Any, tags: dict[str, str]) -> None:
+    for tag, value in tags.items():
+        client.set_model_version_tag(names.model, version.version, tag, value)
+
+
+def _fresh_run(client: "MlflowClient", names: Names, name: str, tags: dict[str, str]) -> str:
+    """A new run; one of the same content that no version has was left by a kill, and is removed."""
+    experiment = store.experiment(client, names.timeline)
+    left = store.find_runs(client, experiment, {CONTENT_TAG: tags[CONTENT_TAG]})
+    if left:
+        versions = all_versions(client, names)
+        used = {each.run_id for each in versions} | {each.tags.get(SCORES_RUN_TAG) for each in versions}
+        for run in left:
+            if run.info.run_id not in used:
+                runs.remove_run(client, run)
+    return str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
+
+
+def _logged(client: "MlflowClient", names: Names, publication: Publication) -> str:
+    """A new run with all that is told of a version."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    tags = {CONTENT_TAG: publication.measured, SLICE_TAG: publication.name, **publication.tags}
+    run_id = _fresh_run(client, names, publication.name, tags)
+    runs.log_numbers(client, run_id, artifact.read_json(publication.evaluation / SCORES))
+    runs.log_series(client, run_id, {f"timeline.{name}": values for name, values in publication.series.items()})
+    runs.log_params(client, run_id, publication.params)
     used = Dataset(
         name=f"examples-{publication.name}",
         digest=artifact.manifest_sum(publication.examples)[:MAX_DIGEST],
@@ -192,26 +221,16 @@ def _log(client: "MlflowClient", run_id: str, publication: Publication) -> None:
         source=json.dumps({"uri": f"data/examples/{publication.name}"}),
     )
     client.log_inputs(run_id, [DatasetInput(used, [InputTag("mlflow.data.context", "training")])])
-    client.log_dict(run_id, publication.scores, "scores.json")
-    client.log_artifact(run_id, str(publication.examples / "raw.json"), "dataset")
-    _log_plots(client, run_id, publication.plots)
+    measured = [publication.evaluation / name for name in (SCORES, OUTCOMES)]
+    runs.log_files(client, run_id, [path for path in measured if path.exists()])
+    runs.log_files(client, run_id, [publication.examples / "raw.json"], "dataset")
+    runs.log_files(client, run_id, sorted(publication.plots.glob("*.png")), "plots")
+    for name, text in publication.provenance.items():
+        client.log_text(run_id, text, f"made_from/{name}")
+    return run_id
 
 
-def _log_series(client: "MlflowClient", run_id: str, series: Series) -> None:
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    metrics = [Metric(name, value, now, step) for name, values in series.items() for step, value in values]
-    for at in range(0, len(metrics), 500):
-        client.log_batch(run_id, metrics=metrics[at : at + 500])
-
-
-def _log_plots(client: "MlflowClient", run_id: str, plots: Path) -> None:
-    for plot in sorted(plots.glob("*.png")):
-        client.log_artifact(run_id, str(plot), "plots")
-
-
-def _register(client: "MlflowClient", run_id: str, publication: Publication) -> Any:
+def _register(client: "MlflowClient", names: Names, run_id: str, publication: Publication) -> Any:
     """Store the model with the run, check that every byte arrived, then make it a version."""
     from importlib.metadata import version as installed
 
@@ -226,14 +245,11 @@ def _register(client: "MlflowClient", run_id: str, publication: Publication) -> 
             pip_requirements=[f"{name}=={installed(name).split('+')[0]}" for name in REQUIREMENTS],
         )
     _check_stored(logged.model_uri, publication)
-    try:
-        client.create_registered_model(store.MODEL)
-    except mlflow.exceptions.MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    tags = {SLICE_TAG: publication.name, CONTENT_TAG: publication.content}
+    tags = {SLICE_TAG: publication.name, WEIGHTS_TAG: publication.weights}
+    tags |= {LM_TAG: publication.sums[LM], RETRIEVER_TAG: publication.sums[RETRIEVER]}
+    tags |= {SCORES_RUN_TAG: run_id, SCORES_TAG: publication.measured}
     return client.create_model_version(
-        store.MODEL,
+        names.model,
         source=logged.model_uri,
         run_id=run_id,
         tags=tags,
@@ -243,7 +259,7 @@ def _register(client: "MlflowClient", run_id: str, publication: Publication) -> 
 
 
 def _folders(publication: Publication) -> dict[str, Path]:
-    return {"lm": publication.lm, "retriever": publication.retriever}
+    return {LM: publication.lm, RETRIEVER: publication.retriever}
 
 
 @contextmanager
@@ -259,14 +275,35 @@ def _plain_folders(publication: Publication) -> Iterator[dict[str, Path]]:
         yield plain
 
 
-def _is_stored(uri: str, publication: Publication) -> bool:
+def _is_stored(version: Any, publication: Publication) -> bool:
+    """Whether MLflow has the manifests of what was verified byte by byte when it was stored.
+
+    Raises:
+        Unreachable: that can't be told now, which is no reason to store it again.
+    """
     from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     try:
-        _check_stored(uri, publication)
-    except (BadInput, Corrupt, MlflowException, OSError):
-        return False
+        stored = get_artifact_repository(version.source)
+        for name, folder in _folders(publication).items():
+            manifest = f"artifacts/{folder.name}/{artifact.MANIFEST}"
+            if manifest not in {each.path for each in stored.list_artifacts(f"artifacts/{folder.name}")}:
+                return False
+            with TemporaryDirectory() as copy:
+                if artifact.file_sum(Path(stored.download_artifacts(manifest, copy))) != publication.sums[name]:
+                    return False
+    except MlflowException as error:
+        if error.error_code == GONE:
+            return False
+        raise _untold(version, error) from error
+    except OSError as error:
+        raise _untold(version, error) from error
     return True
+
+
+def _untold(version: Any, error: Exception) -> Unreachable:
+    return Unreachable(f"Whether MLflow still has version {version.version} can't be told ({reason_of(error)}).")
 
 
 def _check_stored(uri: str, publication: Publication) -> None:
@@ -279,9 +316,5 @@ def _check_stored(uri: str, publication: Publication) -> None:
                 raise Corrupt(f"MLflow stored other bytes than {folder} has. Run `perennial run` again.")
 
 
-def _at(client: "MlflowClient", alias: str) -> str | None:
-    """The number of the version that an alias names."""
-    for model in client.search_registered_models(f"name='{store.MODEL}'"):
-        number = model.aliases.get(alias)
-        return str(number) if number is not None else None
-    return None
+def _sum(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

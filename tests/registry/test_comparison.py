@@ -6,7 +6,9 @@ import json
 import pytest
 
 from tasks.registry import store
-from tasks.registry.comparison import EXPERIMENT, PARENT_TAG, publish_comparison
+from tasks.registry.comparison import PARENT_TAG, publish_comparison
+
+NAMES = store.Names("made", "us")
 
 
 def seed(accuracy):
@@ -50,8 +52,8 @@ def client(root):
 
 
 def publish(client, root, told=TOLD):
-    publish_comparison(client, told, [root / "methods.json"], [root / "methods_cost.png"])
-    return {run.info.run_id: run for run in client.search_runs([store.experiment(client, EXPERIMENT)])}
+    publish_comparison(client, NAMES, told, [root / "methods.json"], [root / "methods_cost.png"])
+    return {run.info.run_id: run for run in client.search_runs([store.experiment(client, NAMES.comparison)])}
 
 
 def test_each_entry_and_seed_is_a_run_in_the_comparisons(root, client):

@@ -12,10 +12,13 @@ from tasks import artifact
 from tasks.errors import BadInput
 from tasks.lm.causal import build, load, save
 from tasks.lm.generate import answer
+from tasks.registry import champion as champions
 from tasks.registry import store, versions
 from tasks.registry.compare import print_comparison
 from tasks.registry.live import Live
 from tests.lm.conftest import ROWS, SETTINGS
+
+NAMES = store.Names("made", "us")
 
 
 def scores(name):
@@ -35,6 +38,7 @@ def root(tmp_path_factory):
         with artifact.writing(root / "models" / name / "lm") as folder:
             save(model, tokenizer, folder)
         add_retriever(root, name)
+        measure(root, name)
     (root / "plots").mkdir()
     (root / "plots/kept.png").write_bytes(b"png")
     with artifact.writing(root / "examples") as folder:
@@ -47,19 +51,26 @@ def add_retriever(root, name, metrics="{}"):
         (folder / "metrics.json").write_text(metrics)
 
 
+def measure(root, name, **changed):
+    with artifact.writing(root / "evaluation" / name) as folder:
+        artifact.write_json(folder / "scores.json", scores(name) | changed)
+
+
 @pytest.fixture(scope="module")
 def client(root):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
         patch.chdir(root)
-        yield store.connect()
+        client = store.connect()
+        champions.claim(client, NAMES)
+        yield client
 
 
 def publication(root, name):
     return versions.Publication(
         name=name, lm=root / "models" / name / "lm", retriever=root / "models" / name / "retriever",
-        examples=root / "examples", scores=scores(name), params={"seed": 1}, tags={"git.commit": "x"},
-        series={"new": [(2020, 0.8), (2021, 0.9)]}, plots=root / "plots",
+        examples=root / "examples", evaluation=root / "evaluation" / name, params={"seed": 1}, tags={"git.commit": "x"},
+        series={"new": [(2020, 0.8), (2021, 0.9)]}, plots=root / "plots", provenance={"dvc.lock": "stages: {}"},
     )  # fmt: skip
 
 
@@ -67,31 +78,31 @@ def publication(root, name):
 def published(root, client):
     made = {}
     for name in ("2020", "2021"):
-        made[name] = versions.publish(client, publication(root, name))
-        versions.set_alias(client, versions.alias_of(name), made[name])
-    versions.set_alias(client, versions.CHAMPION, made["2021"])
+        made[name] = versions.publish(client, NAMES, publication(root, name))
+        versions.set_alias(client, NAMES, versions.alias_of(name), made[name])
+    champions.promote(client, NAMES, made["2021"])
     return made
 
 
 def test_publishing_again_changes_nothing(root, client, published):
-    again = versions.publish(client, publication(root, "2020"))
+    again = versions.publish(client, NAMES, publication(root, "2020"))
     assert again.version == published["2020"].version
-    assert len(versions.all_versions(client)) == 2
-    experiment = store.experiment(client, store.TIMELINE)
+    assert len(versions.all_versions(client, NAMES)) == 2
+    experiment = store.experiment(client, NAMES.timeline)
     assert len(client.search_runs([experiment])) == 2
 
 
 def test_a_slice_is_found_by_name_alias_and_number(client, published):
     for name in ("2021", "slice-2021", "champion", str(published["2021"].version)):
-        assert versions.find_version(client, name).tags[versions.SLICE_TAG] == "2021"
-    assert versions.champion() == "2021"
+        assert versions.find_version(client, NAMES, name).tags[versions.SLICE_TAG] == "2021"
+    assert str(champions.champion(NAMES)) == "2021 (version 2)"
     with pytest.raises(BadInput, match="no model for '1999'. Published slices: 2020, 2021"):
-        versions.find_version(client, "1999")
+        versions.find_version(client, NAMES, "1999")
 
 
 def test_the_stored_model_answers_as_the_folder_does_and_holds_no_pickle(root, client, published, monkeypatch):
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    loaded = mlflow.pyfunc.load_model("models:/perennial@champion")
+    loaded = mlflow.pyfunc.load_model("models:/made@champion")
     model, tokenizer = load(root / "models/2021/lm")
     asked = [row["prompt"] for row in ROWS[:2]]
     assert loaded.predict(asked) == [answer(model, tokenizer, each) for each in asked]
@@ -108,7 +119,8 @@ def test_the_run_has_metrics_series_plots_and_hashes(root, client, published):
     assert artifact.manifest_sum(root / "examples").startswith(used.dataset.digest)
     assert run.data.params["seed"] == "1"
     assert run.data.tags["git.commit"] == "x"
-    assert {each.path for each in client.list_artifacts(run.info.run_id)} >= {"scores.json", "plots", "dataset"}
+    there = {each.path for each in client.list_artifacts(run.info.run_id)}
+    assert there >= {"scores.json", "plots", "dataset", "made_from"}
 
 
 def test_a_run_that_a_kill_left_without_a_version_is_replaced(root, client, published):
@@ -116,10 +128,11 @@ def test_a_run_that_a_kill_left_without_a_version_is_replaced(root, client, publ
     with artifact.writing(root / "models/2022/lm") as folder:
         save(model, tokenizer, folder)
     add_retriever(root, "2022")
-    experiment = store.experiment(client, store.TIMELINE)
-    tags = {versions.CONTENT_TAG: publication(root, "2022").content}
+    measure(root, "2022")
+    experiment = store.experiment(client, NAMES.timeline)
+    tags = {versions.CONTENT_TAG: publication(root, "2022").measured}
     left = client.create_run(experiment, run_name="2022", tags=tags)
-    versions.publish(client, publication(root, "2022"))
+    versions.publish(client, NAMES, publication(root, "2022"))
     runs = {run.info.run_id: run for run in client.search_runs([experiment])}
     assert left.info.run_id not in runs
     assert all(run.info.status == "FINISHED" for run in runs.values())
@@ -127,7 +140,7 @@ def test_a_run_that_a_kill_left_without_a_version_is_replaced(root, client, publ
 
 def test_two_slices_are_compared_with_every_metric_and_answers(client, published):
     console = Console(width=120, record=True, file=io.StringIO())
-    print_comparison(console, "2020", "champion")
+    print_comparison(console, NAMES, "2020", "champion")
     text = console.export_text()
     for part in ("model.accuracy.2020", "model.accuracy.2021", "0.9000", "+0.0000", ROWS[0]["prompt"], "Ada"):
         assert part in text
@@ -135,16 +148,16 @@ def test_two_slices_are_compared_with_every_metric_and_answers(client, published
 
 @pytest.mark.parametrize("name", ["2021", "spring.2021", "v2", "latest", "a_b-c"])
 def test_every_slice_name_has_an_alias_that_mlflow_takes(client, published, name):
-    versions.set_alias(client, versions.alias_of(name), published["2021"])
-    assert versions.find_version(client, name).version == published["2021"].version
+    versions.set_alias(client, NAMES, versions.alias_of(name), published["2021"])
+    assert versions.find_version(client, NAMES, name).version == published["2021"].version
 
 
 def training_runs(client):
-    return client.search_runs([store.experiment(client, store.TRAINING)])
+    return client.search_runs([store.experiment(client, NAMES.training)])
 
 
 def test_what_is_logged_is_seen_while_the_step_runs(client):
-    with Live("stage1 2021", "key-live", {}) as log:
+    with Live("stage1 2021", "key-live", {}, NAMES) as log:
         log(1, {"loss": 2.0})
         deadline = time.monotonic() + 20
         seen = []
@@ -159,16 +172,16 @@ def test_what_is_logged_is_seen_while_the_step_runs(client):
 
 
 def test_a_step_that_a_kill_left_running_goes_on_in_its_run(client):
-    training = store.experiment(client, store.TRAINING)
+    training = store.experiment(client, NAMES.training)
     left = client.create_run(training, run_name="stage1 2022", tags={"perennial.key": "key-left"})
-    with Live("stage1 2022", "key-left", {}) as log:
+    with Live("stage1 2022", "key-left", {}, NAMES) as log:
         log(5, {"loss": 0.5})
     assert client.get_run(left.info.run_id).info.status == "FINISHED"
     assert client.get_run(left.info.run_id).data.metrics["loss"] == 0.5
 
 
 def test_a_failed_step_is_marked_as_failed(client):
-    with pytest.raises(ValueError, match="boom"), Live("stage1 x", "key-failed", {}):
+    with pytest.raises(ValueError, match="boom"), Live("stage1 x", "key-failed", {}, NAMES):
         raise ValueError("boom")
     (run,) = [run for run in training_runs(client) if run.data.tags["perennial.key"] == "key-failed"]
     assert run.info.status == "FAILED"
@@ -176,11 +189,12 @@ def test_a_failed_step_is_marked_as_failed(client):
 
 def test_a_dead_server_costs_a_warning_and_no_run(monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    with Live("stage1 2021", "key", {}) as log:
+    with Live("stage1 2021", "key", {}, NAMES) as log:
         for step in range(20_000):  # more than the queue holds
             log(step, {"loss": 1.0})
     assert "Warning: stage1 2021 is not seen live in MLflow" in capsys.readouterr().err
-    assert versions.champion() is None
+    with pytest.raises(store.Unreachable, match="does not answer"):
+        champions.champion(NAMES)
 
 
 def test_a_model_that_mlflow_stored_wrongly_is_refused(root, client, monkeypatch):
@@ -190,6 +204,7 @@ def test_a_model_that_mlflow_stored_wrongly_is_refused(root, client, monkeypatch
     with artifact.writing(root / "models/2023/lm") as folder:
         save(model, tokenizer, folder)
     add_retriever(root, "2023")
+    measure(root, "2023")
     whole = publication(root, "2023")
     register = mlflow.pyfunc.log_model
 
@@ -201,6 +216,6 @@ def test_a_model_that_mlflow_stored_wrongly_is_refused(root, client, monkeypatch
 
     monkeypatch.setattr(mlflow.pyfunc, "log_model", truncate)
     with pytest.raises(Corrupt, match=r"config.json was changed"):
-        versions.publish(client, whole)
+        versions.publish(client, NAMES, whole)
     with pytest.raises(BadInput):
-        versions.find_version(client, "slice-2023")
+        versions.find_version(client, NAMES, "slice-2023")

@@ -7,8 +7,12 @@ import time
 
 import pytest
 
+from tasks import machine
 from tasks.registry import store, versions
+from tasks.registry.champion import champion
 from tasks.registry.live import Live
+
+NAMES = store.Names("made", "us")
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +22,7 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
         patch.chdir(root)
-        store.experiment(store.connect(), store.TRAINING)
+        store.experiment(store.connect(), NAMES.training)
     return root
 
 
@@ -43,7 +47,7 @@ def test_without_a_setting_the_store_lies_in_the_project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert store.tracking_uri() == f"sqlite:///{tmp_path / 'mlflow.db'}"
     assert not store.exists()
-    assert versions.champion() is None
+    assert champion(NAMES) is None
     assert not list(tmp_path.iterdir())  # asking makes nothing
 
 
@@ -56,7 +60,7 @@ def test_a_server_that_takes_connections_and_says_nothing_is_given_up(mute_serve
 
 def test_training_goes_on_beside_a_mute_server_and_warns_once(mute_server, capsys):
     for name in ("stage1 2020", "stage1 2021"):
-        with Live(name, name, {}) as log:
+        with Live(name, name, {}, NAMES) as log:
             started = time.monotonic()
             for step in range(1000):
                 log(step, {"loss": 1.0})
@@ -68,7 +72,7 @@ def test_a_store_that_was_copied_with_its_project_is_not_written_to(project, tmp
     shutil.copy(project / "mlflow.db", tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     with pytest.raises(store.Unreachable, match="copied or moved. Delete mlflow.db and mlruns"):
-        store.experiment(store.connect(), store.TRAINING)
+        store.experiment(store.connect(), NAMES.training)
 
 
 def test_a_database_that_a_kill_left_half_made_is_made_anew(tmp_path, monkeypatch):
@@ -76,7 +80,7 @@ def test_a_database_that_a_kill_left_half_made_is_made_anew(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     with sqlite3.connect(tmp_path / "mlflow.db.partial") as database:
         database.execute("create table metrics (key text)")  # on this MLflow's own migration fails
-    store.experiment(store.connect(), store.TRAINING)
+    store.experiment(store.connect(), NAMES.training)
     assert not (tmp_path / "mlflow.db.partial").exists()
 
 
@@ -88,16 +92,23 @@ def test_a_broken_database_is_named(tmp_path, monkeypatch):
         store.connect()
 
 
-def test_runs_that_a_kill_left_are_closed_but_not_those_of_another_folder(project):
+@pytest.mark.parametrize(
+    ("tags", "age", "status"),
+    [
+        ({}, 0, "KILLED"),
+        ({store.BOOT_TAG: "before"}, 1e10, "KILLED"),  # this host, before it was started again
+        ({store.BOOT_TAG: "another host of the same name"}, -3600, "RUNNING"),
+        ({store.PLACE_TAG: "elsewhere"}, 0, "RUNNING"),
+    ],
+)
+def test_runs_that_a_kill_left_are_closed_but_not_those_of_another_host_or_folder(project, tags, age, status):
     client = store.connect()
-    training = store.experiment(client, store.TRAINING)
-    ours, others = (
-        client.create_run(training, tags={store.FOLDER_TAG: folder}).info.run_id
-        for folder in (store.folder(), "elsewhere")
-    )
-    store.end_killed_runs(client)
-    assert client.get_run(ours).info.status == "KILLED"
-    assert client.get_run(others).info.status == "RUNNING"
+    training = store.experiment(client, NAMES.training)
+    started = int((machine.booted_at() - age) * 1000) if age else None
+    run_id = client.create_run(training, start_time=started, tags=store.at_work() | tags).info.run_id
+    store.end_killed_runs(client, NAMES)
+    assert client.get_run(run_id).info.status == status
+    client.delete_run(run_id)
 
 
 def test_two_slices_never_share_an_alias():
