@@ -12,7 +12,7 @@ from tasks.errors import BadInput, reason_of
 from tasks.params import Params, load_params
 from tasks.registry import store
 from tasks.reporting.summary import percent
-from tasks.scoring.gate import decide
+from tasks.scoring.gate import Evidence, decide
 from tasks.scoring.series import series_of
 
 NOTE = Path(".perennial/published.json")
@@ -65,11 +65,12 @@ def _publish_all(root: Path, params: Params) -> Published:
     client = store.connect()
     store.end_killed_runs(client)
     known = {each.version for each in versions.all_versions(client)}
-    leader: dict[str, Any] | None = None
+    leader: Evidence | None = None
     leading = challenging = None
     new: list[str] = []
     reasons: dict[str, str] = {}
     history: list[dict[str, Any]] = []
+    former: list[Evidence] = []
     for name in params.timeline:
         scores = _scores(root / "reports/evaluation" / name)
         history.append(scores)
@@ -77,13 +78,16 @@ def _publish_all(root: Path, params: Params) -> Published:
         if version.version not in known:
             new.append(name)
         versions.set_alias(client, versions.alias_of(name), version)
-        verdict = decide(params.gate, scores, leader)
-        versions.set_verdict(client, version, verdict.accepted, verdict.reasons)
-        if verdict.accepted:
-            leader, leading, challenging = scores, version, None
+        candidate = Evidence(scores, _outcomes(root / "reports/evaluation" / name))
+        verdict = decide(params.gate, candidate, leader, former)
+        accepted = verdict.decision == "accepted"
+        versions.set_verdict(client, version, accepted, tuple(rule.told() for rule in verdict.rules))
+        if accepted:
+            leader, leading, challenging = candidate, version, None
+            former.append(candidate)
         else:
             challenging = version
-            reasons[name] = "; ".join(each for each in verdict.reasons if each.startswith("FAILED"))
+            reasons[name] = verdict.told("FAILED", "undecided")
     if leading:
         versions.set_alias(client, versions.CHAMPION, leading)
     if challenging:
@@ -92,7 +96,7 @@ def _publish_all(root: Path, params: Params) -> Published:
         versions.drop_alias(client, versions.CHALLENGER)
     files = [root / path for path in REPORT if (root / path).exists()]
     versions.publish_timeline_run(client, _series(root, params, history), files, root / PLOTS)
-    return Published(tuple(new), leader["slice"] if leader else versions.champion(), reasons)
+    return Published(tuple(new), leader.scores["slice"] if leader else versions.champion(), reasons)
 
 
 def _publication(root: Path, params: Params, name: str, history: list[dict[str, Any]]) -> Any:
@@ -144,6 +148,12 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
 def _scores(folder: Path) -> dict[str, Any]:
     scores: dict[str, Any] = artifact.read_json(artifact.verified(folder) / "scores.json")
     return scores
+
+
+def _outcomes(folder: Path) -> dict[str, bool]:
+    """Empty where an older version evaluated."""
+    path = folder / "outcomes.json"
+    return dict(artifact.read_json(path)) if path.exists() else {}
 
 
 def _content(root: Path) -> str:
