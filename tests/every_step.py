@@ -142,7 +142,7 @@ class Timeline:
         """The scores of the slice's model; after the oldest, of the naive reference as well."""
         built, here, out = self.root / "examples" / name, self.root / name, self.root / "evaluation"
         previous, base = self.root / before / "lm", self.root / "base/lm"
-        beside = (here / "stage1", previous, base, here / "retriever", self.root / "general")
+        beside = (here / "stage1", previous, base, here / "retriever", self.root / "general", self.root / "canary")
         evaluate(self.evaluate, built, here / "lm", out / name, *beside)
         if before != "base":
             start = self.root / before / ("naive" if (self.root / before / "naive").exists() else "lm")
