@@ -29,6 +29,7 @@ Outcome = Literal["cached", "restored", "ran"]
 State = Literal["fresh", "stale", "missing"]
 COMMAND = ["python", "-m", "tasks"]
 GRAPH, LOCK = "dvc.yaml", "dvc.lock"
+CANARY = Path("data/canary")
 TAKE_ONE_SIDE = f"Take one side whole (`git checkout --ours {LOCK}`): `perennial run` does what it lacks"
 WITHOUT_LOCK = f"Restore it (`git checkout {LOCK}`), or move it away: `perennial run` does what it lacks."
 PATIENCE = 30.0  # seconds that a short `dvc status` elsewhere is waited for
@@ -73,6 +74,7 @@ def opened(root: Path, targets: tuple[str, ...] = ()) -> Iterator[Graph]:
     _quiet()
     _refuse_unreadable(root)
     show_models(root)
+    _make_canary(root)
     config = None if _in_git(root) else {"core": {"no_scm": True}}
     with ExitStack() as stack:
         try:
@@ -85,6 +87,14 @@ def opened(root: Path, targets: tuple[str, ...] = ()) -> Iterator[Graph]:
         if not stages:
             raise BadInput(f"{GRAPH} has no stages. Restore it (`git checkout {GRAPH}`).")
         yield Graph(repo, root, stages, code_of(root))
+
+
+def _make_canary(root: Path) -> None:
+    """An empty folder where a project has no canary: to DVC a dependency that is missing is an error."""
+    try:
+        (root / CANARY).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{CANARY} must be a folder, and can't be made ({error.strerror}). Mend that first.") from error
 
 
 def slice_of(address: str) -> str | None:

@@ -92,8 +92,8 @@ class Judge:
         )
         decision = {
             "decision": verdict.decision,
-            "reasons": [rule.sentence for rule in verdict.rules],
-            "open": [rule.sentence for rule in verdict.rules if rule.decision != "ok"],
+            "reasons": [rule.told() for rule in verdict.rules],
+            "open": [rule.told() for rule in verdict.rules if rule.decision != "ok"],
             "against": _number(against),
             "gate": gate,
             "scores": scores,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks import artifact
+from tasks.corpus.canary import read_canary
 from tasks.corpus.general import read_general
 from tasks.corpus.slices import Examples, history, valid_facts
 from tasks.lm.causal import load
@@ -12,15 +13,17 @@ from tasks.lm.generate import answer
 from tasks.lm.pretrained import base_of
 from tasks.params import Evaluate
 from tasks.scoring.answers import exact_matches, perplexity
-from tasks.scoring.chat import chat_accuracy
+from tasks.scoring.canary import ask_canary
+from tasks.scoring.chat import ask_chat, chat_accuracy
 from tasks.scoring.few_shot import ask_with_shots
 from tasks.scoring.general import general_perplexity
 from tasks.scoring.knowledge import QUESTIONS, Knowledge, categories, everyday_by_kind, samples_of, valid_accuracy
 from tasks.scoring.labels import classify
+from tasks.scoring.outcomes import facts_behind, outcomes_of
 from tasks.scoring.retrieval_use import Rank, retrieval_use
 from tasks.scoring.sampling import Sample, sample_rows, trained_texts
 
-SCATTER = "scatter.csv"
+SCATTER, OUTCOMES = "scatter.csv", "outcomes.json"
 
 
 def evaluate(
@@ -33,6 +36,7 @@ def evaluate(
     base: Path | None = None,
     retriever: Path | None = None,
     general: Path | None = None,
+    canary: Path | None = None,
 ) -> None:
     """Score the model of one slice, and next to it the models that show what training on the slice did.
 
@@ -40,28 +44,37 @@ def evaluate(
         settings: sizes; how many rows are asked at most; worked examples, if any.
         examples: of the slice; older ones are found through it.
         model: the slice's model, scored on all slices seen.
-        out: gets scores.json, and the retriever's scatter.csv.
+        out: gets scores.json, outcomes.json (which test rows the model answered rightly), and the retriever's
+            scatter.csv.
         stage1: the same model before stage 2.
         previous: the model of the slice before, scored on this slice only (forward transfer; with retrieval, too).
         base: the model before any slice, scored on this slice only (the baseline of forward transfer).
         retriever: of the slice; its own metrics are taken over, and it finds the documents of retrieval_use.
         general: text that no slice brings; its perplexity is that of the model and of the base.
+        canary: questions that no slice can change, asked of the model and of the one before it.
+
+    Raises:
+        BadInput: a file of general text or of the canary can't be used.
     """
     slices = history(examples)
     valid = valid_facts(slices)
     sample = sample_rows(slices, valid, settings.rows)
     lm, tokenizer = load(model)
     known = measure(lm, tokenizer, slices, sample, settings)
+    chat = ask_chat(lm, tokenizer, slices, settings.rows, settings.batch_tokens)
+    older = valid_facts(slices[:-1])
     shown = samples_of(known, settings.samples)
     scores: dict[str, Any] = {
         "slice": examples.name,
         "model": known.scores(),
         "rows": known.rows(),
+        "facts": facts_behind(known, slices[-1]) | {"chat": len(chat)},
+        "overridden": {"facts": sum(fact["replaces"] is not None for fact in slices[-1].facts), "of": len(older)},
         "train_rows": len(slices[-1].train),
         "valid": valid_accuracy(known),
         "everyday": everyday_by_kind(known),
         "categories": categories(known, slices[-1]),
-        "chat_accuracy": chat_accuracy(lm, tokenizer, slices, settings.rows, settings.batch_tokens),
+        "chat_accuracy": chat_accuracy(chat),
         "pretrained": base_of(model)["pretrained"],
         "samples": [
             {
@@ -92,12 +105,17 @@ def evaluate(
         scores["general_perplexity"] = {
             name: general_perplexity(*each, texts, settings.batch_tokens) for name, each in compared.items()
         }
+    if canary and (questions := read_canary(canary)):
+        compared = {"model": (lm, tokenizer)} | ({"previous": load(previous)} if previous else {})
+        asked = {name: ask_canary(*each, questions, settings.batch_tokens) for name, each in compared.items()}
+        scores["canary"] = {"digest": questions.digest, **asked}
     if retriever and settings.retrieval:
         earlier = load(previous) if previous and len(slices) > 1 else None  # the base has read the first slice
         if found := retrieval_use((lm, tokenizer), earlier, slices, valid, _ranker(retriever), settings):
             scores["retrieval_use"] = found
     with artifact.writing(out) as folder:
         artifact.write_json(folder / "scores.json", scores)
+        artifact.write_json(folder / OUTCOMES, outcomes_of(known, chat))
         if retriever and (retriever / SCATTER).exists():
             shutil.copy(retriever / SCATTER, folder / SCATTER)
 

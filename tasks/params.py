@@ -168,8 +168,23 @@ class Chat(Section):
 
 
 class Gate(Section):
+    """What a slice's model must show to become champion; docs/gate.md says how each is judged."""
+
     new_floor: Share
     retained_margin: Share
+    updated_floor: Share = 0.8
+    stale_ceiling: Share = 0.1
+    reworded_floor: Share = 0.8
+    total_margin: Share = 0.1
+    retained_facts: Positive = 20
+    override_cap: Share = 0.25
+    canary_lost: Annotated[int, Field(ge=0, strict=True)] = 0
+    canary_same: Share = 0.5
+    chat_floor: Share = 0.5
+    retriever_floor: Share = 0.6
+    false_ceiling: Share = 0.1
+    retriever_margin: Share = 0.1
+    confidence: Annotated[float, Field(ge=0.5, lt=1, strict=True)] = 0.95
     general_margin: Annotated[float, Field(ge=0)] = 0.25
 
 

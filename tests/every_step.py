@@ -26,7 +26,7 @@ from tasks.report import report
 from tasks.reporting.summary import print_summary
 from tasks.retriever import retriever
 from tasks.scoring.floor import below
-from tasks.scoring.gate import Verdict, decide
+from tasks.scoring.gate import Evidence, Verdict, decide
 from tasks.scoring.series import series_of
 from tasks.stage1 import stage1
 from tasks.stage2 import stage2
@@ -51,7 +51,10 @@ PRETRAIN = Pretrain(
 STAGE1 = Stage1Settings(steps=3, batch_tokens=128, learning_rate=1e-3, warmup=0.1, checkpoint_every=99)
 STAGE2 = Stage2Settings(epochs=1, batch_positions=64, learning_rate=1e-3)
 EVALUATE = Evaluate(batch_tokens=1024, samples=1, rows=40, retrieval=4)
-GATE = Gate(new_floor=0.0, retained_margin=1.0)  # whatever a model of three steps knows
+GATE = Gate(  # whatever a model of three steps knows
+    new_floor=0.0, updated_floor=0.0, stale_ceiling=1.0, reworded_floor=0.0, retained_margin=1.0, total_margin=1.0,
+    retained_facts=1, override_cap=1.0, chat_floor=0.0, retriever_floor=0.0, false_ceiling=1.0, retriever_margin=1.0,
+)  # fmt: skip
 FLOOR = Floor(new=0.0, retained=0.0, valid=0.0)
 
 
@@ -139,7 +142,7 @@ class Timeline:
         """The scores of the slice's model; after the oldest, of the naive reference as well."""
         built, here, out = self.root / "examples" / name, self.root / name, self.root / "evaluation"
         previous, base = self.root / before / "lm", self.root / "base/lm"
-        beside = (here / "stage1", previous, base, here / "retriever", self.root / "general")
+        beside = (here / "stage1", previous, base, here / "retriever", self.root / "general", self.root / "canary")
         evaluate(self.evaluate, built, here / "lm", out / name, *beside)
         if before != "base":
             start = self.root / before / ("naive" if (self.root / before / "naive").exists() else "lm")
@@ -169,11 +172,15 @@ class Timeline:
         """What the gate says of each slice; the curves can be drawn, and no floor is broken."""
         every = [self.scores(name) for name in slices]
         series_of(every, self.kind)
-        champion, verdicts = None, []
+        former: list[Evidence] = []
+        verdicts = []
         for scores in every:
             assert below(FLOOR, scores) is None
-            verdicts.append(decide(GATE, scores, champion))
-            champion = scores if verdicts[-1].accepted else champion
+            evidence = Evidence(
+                scores, artifact.read_json(self.root / "evaluation" / scores["slice"] / "outcomes.json")
+            )
+            verdicts.append(decide(GATE, evidence, former[-1] if former else None, former))
+            former += [evidence] if verdicts[-1].decision == "accepted" else []
         return verdicts
 
     def scores(self, name: str) -> dict[str, Any]:

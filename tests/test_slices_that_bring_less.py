@@ -116,22 +116,22 @@ def test_under_any_settings_a_slice_without_training_rows_hands_on_the_model(fir
     timeline.bring("three", NEWS, "two")
     assert not same_weights(timeline.root / "three/lm", timeline.root / "two/lm")
     verdicts = timeline.verdicts(["one", "two", "three"])
-    assert all(verdict.accepted for verdict in verdicts)
-    assert "ok: slice two brought nothing to learn: its own facts are not judged" in verdicts[1].reasons
+    assert all(verdict.decision == "accepted" for verdict in verdicts)
+    assert "ok: own facts: slice two brought nothing to learn, so they are not judged" in verdicts[1].told()
 
 
 @pytest.mark.parametrize("brought", BROUGHT)
 def test_whatever_a_later_slice_leaves_out_it_comes_to_a_report(first, tmp_path, brought):
     timeline = after(first, tmp_path, **in_turn(list(BROUGHT).index(brought)))
     timeline.bring("two", BROUGHT[brought], "one")
-    assert all(verdict.accepted for verdict in timeline.verdicts(["one", "two"]))
+    assert all(verdict.decision == "accepted" for verdict in timeline.verdicts(["one", "two"]))
     assert "two" in timeline.report()
 
 
 def test_a_domain_may_bring_as_little(first, tmp_path):
     timeline = after(first, tmp_path, kind="domain", keep=ALL, methods=REPLAY)
     timeline.bring("two", MEMORIES | RESTATED, "one")
-    assert all(verdict.accepted for verdict in timeline.verdicts(["one", "two"]))
+    assert all(verdict.decision == "accepted" for verdict in timeline.verdicts(["one", "two"]))
     assert "domain" in timeline.report()
 
 
@@ -140,7 +140,7 @@ def test_whatever_the_oldest_slice_leaves_out_a_model_is_built_from_what_it_has(
     timeline = after(begun, tmp_path, **in_turn(list(LITTLE).index(brought)))
     timeline.bring("one", LITTLE[brought], "base")
     timeline.bring("two", MEMORIES, "one")
-    assert all(verdict.accepted for verdict in timeline.verdicts(["one", "two"]))
+    assert all(verdict.decision == "accepted" for verdict in timeline.verdicts(["one", "two"]))
 
 
 @pytest.mark.parametrize("brought", NO_LANGUAGE)
@@ -164,7 +164,7 @@ def test_with_a_pretrained_base_the_oldest_slice_may_be_without_language(begun, 
     assert same_weights(timeline.root / "one/lm", timeline.root / "base/lm")
     for name, files, before in (("two", FIRST, "one"), ("three", RESTATED, "two")):
         timeline.bring(name, files, before)
-    assert all(verdict.accepted for verdict in timeline.verdicts(["one", "two", "three"]))
+    assert all(verdict.decision == "accepted" for verdict in timeline.verdicts(["one", "two", "three"]))
     assert "three" in timeline.report()
 
 
@@ -181,5 +181,5 @@ def test_any_two_kinds_of_files_go_through_every_step_under_any_settings(first, 
             timeline = after(first, folder, methods=methods, keep=Keep(rows=keep), stage2=stage2)
             timeline.bring("two", both, "one")
             timeline.bring("three", RESTATED if number % 2 else NEWS, "two")
-            assert all(verdict.accepted for verdict in timeline.verdicts(["one", "two", "three"]))
+            assert all(verdict.decision == "accepted" for verdict in timeline.verdicts(["one", "two", "three"]))
             shutil.rmtree(folder)

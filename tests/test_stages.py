@@ -169,6 +169,30 @@ def test_evaluation_measures_general_text_of_the_model_and_of_the_base(root, tmp
     assert found["model"] != found["base"]
 
 
+def test_evaluation_writes_which_rows_were_right_and_asks_the_canary(root, tmp_path):
+    (tmp_path / "canary").mkdir()
+    question = {"fact": "Chile, capital", "input": "What is the capital of Chile?", "target": "Santiago"}
+    (tmp_path / "canary/facts.jsonl").write_text(json.dumps(question) + "\n")
+    (tmp_path / "canary/chat.jsonl").write_text('{"input": "My password?"}\n')
+    evaluate(
+        EVALUATE, root / "examples/two", root / "two/lm", tmp_path / "scores",
+        previous=root / "one/lm", canary=tmp_path / "canary",
+    )  # fmt: skip
+    scores = json.loads((tmp_path / "scores/scores.json").read_text())
+    outcomes = json.loads((tmp_path / "scores/outcomes.json").read_text())
+    rows = {row.partition("#")[0]: right for row, right in outcomes.items()}
+    facts = [row["id"] for each in history(root / "examples/two") for row in each.facts if row["id"] != "one/2"]
+    assert rows.keys() == {f"{fact}/en/{kind}" for fact in facts for kind in ("seen", "paraphrase", "everyday")}
+    asked = [right for row, right in rows.items() if row.endswith("/seen")]
+    assert scores["valid"]["accuracy"] == sum(asked) / len(asked)
+    assert scores["facts"] == {"own": 2, "reworded": 2, "new": 1, "updated": 1, "stale": 1, "chat": 0}
+    assert scores["overridden"] == {"facts": 1, "of": 3}
+    for which in ("model", "previous"):
+        told = scores["canary"][which]
+        assert [(each["fact"], each["asked"]) for each in told["facts"]] == [("Chile, capital", 1)]
+        assert [each["prompt"] for each in told["chat"]] == ["My password?"]
+
+
 def test_own_perplexity_is_of_text_that_was_not_trained_on(root, tmp_path):
     slices = history(root / "examples/two")
     sample = sample_rows(slices, valid_facts(slices), 100)

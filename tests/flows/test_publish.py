@@ -102,16 +102,16 @@ def test_a_slice_that_fails_the_gate_is_challenger_and_its_reason_a_tag(root):
     client = store.connect()
     before = champions.champion(NAMES)
     retrain(root, "two", 7)
-    bad = made_scores(1, SLICES)["categories"] | {"retained": 0.1}
+    bad = made_scores(1, SLICES)["categories"] | {"new": 0.1}
     rewrite(root, categories=bad)
     done = publish_timeline(root)
     assert done.champion == before
     assert isinstance(done.problem, NotAccepted)
     assert "two was not accepted" in str(done.problem)
-    assert "retained 0.1" in str(done.problem)
+    assert "new facts 0.100" in str(done.problem)
     challenger = versions.find_version(client, NAMES, "challenger")
     assert challenger.tags[versions.SLICE_TAG] == "two"
-    assert "retained 0.1" in challenger.tags[champions.GATE_TAG]
+    assert "new facts 0.100" in challenger.tags[champions.GATE_TAG]
 
 
 def test_what_is_measured_anew_stays_the_version_and_is_judged_again(root):

@@ -2,7 +2,7 @@
 
 from tasks.corpus.language import chat_rows
 from tasks.corpus.slices import Examples
-from tasks.scoring.chat import chat_accuracy, taught
+from tasks.scoring.chat import ask_chat, chat_accuracy, taught
 
 
 def chat(name, **outputs):
@@ -16,7 +16,7 @@ def test_each_input_is_asked_once_for_its_newest_output():
 
 
 def test_where_no_slice_brought_chat_there_is_no_figure(tiny):
-    assert chat_accuracy(*tiny, [Examples(name="one")], 10, 96) is None
+    assert chat_accuracy(ask_chat(*tiny, [Examples(name="one")], 10, 96)) is None
 
 
 def test_the_figure_is_the_share_answered_word_for_word_and_at_most_so_many_are_asked(tiny, monkeypatch):
@@ -28,6 +28,6 @@ def test_the_figure_is_the_share_answered_word_for_word_and_at_most_so_many_are_
 
     monkeypatch.setattr("tasks.scoring.chat.exact_matches", right)
     slices = [chat("one", hello="hi", bye="see you", thanks="hi", sorry="never mind")]
-    assert chat_accuracy(*tiny, slices, 10, 96) == 0.5
-    chat_accuracy(*tiny, slices, 2, 96)
+    assert chat_accuracy(ask_chat(*tiny, slices, 10, 96)) == 0.5
+    ask_chat(*tiny, slices, 2, 96)
     assert asked[1] == asked[0][:2]

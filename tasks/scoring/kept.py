@@ -1,0 +1,108 @@
+"""The gate's rules on what was kept: against the champion, and against every model that was champion once."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from tasks.params import Gate
+from tasks.scoring.outcomes import is_clean, is_reworded
+from tasks.scoring.pairing import paired
+from tasks.scoring.verdict import Evidence, Held, Rule, not_applied
+
+KINDS: dict[str, Callable[[str], bool]] = {"retained facts": is_clean, "retained facts, reworded": is_reworded}
+NO_OUTCOMES = "it has no outcomes: accuracies alone are compared"
+
+
+def against_the_champion(settings: Gate, candidate: Evidence, champion: Evidence | None) -> Iterator[Rule]:
+    """On the rows that both were asked, which are true for both, no more than the margin was lost, in each wording.
+
+    Where fewer facts than retained_facts were asked of both, nothing is decided.
+    """
+    if why := _nothing_to_keep(candidate.scores, champion):
+        yield not_applied("retained facts", why)
+        return
+    assert champion is not None
+    if not champion.outcomes:
+        yield _by_accuracies(candidate.scores, champion.scores, settings.retained_margin)
+        return
+    for kind in KINDS:
+        yield _by_pairs(settings, kind, candidate, champion, settings.retained_margin)
+
+
+def against_the_former(settings: Gate, candidate: Evidence, former: Sequence[Evidence]) -> Iterator[Rule]:
+    """Small losses add up: no more than the total margin was lost since any model that was champion.
+
+    Facts go out of date, so of a long timeline's oldest models few are left to compare: those with fewer than
+    retained_facts say nothing.
+    """
+    compared = [each for each in former if not _nothing_to_keep(candidate.scores, each)]
+    for kind in KINDS:
+        rules = [
+            _by_pairs(settings, kind, candidate, each, settings.total_margin) for each in compared if each.outcomes
+        ]
+        if kind == "retained facts":
+            rules += [
+                _by_accuracies(candidate.scores, each.scores, settings.total_margin)
+                for each in compared
+                if not each.outcomes
+            ]
+        rules = [rule for rule in rules if rule.decision != "undecided"]
+        name = f"{kind}, since the best champion"
+        if rules:
+            worst = min(rules, key=_room)
+            yield Rule(name, worst.value, worst.bound, worst.interval, worst.decision, note=worst.note)
+        else:
+            yield not_applied(name, "no earlier champion has enough to compare with")
+
+
+def _nothing_to_keep(scores: dict[str, Any], other: Evidence | None) -> str | None:
+    """Why there is nothing to compare with another model; None if there is."""
+    if other is None:
+        return "there is no champion yet"
+    if not any(other.scores.get("rows", {}).values()):
+        return "the champion's slices had nothing to ask"
+    same = other.scores["slice"] == scores["slice"]
+    if same and not other.outcomes:
+        return "the champion is of the same slice, and has no outcomes"
+    older = any(rows for name, rows in scores["rows"].items() if name != scores["slice"])
+    return None if same or older else "no older fact is still true"
+
+
+def _by_pairs(settings: Gate, kind: str, candidate: Evidence, other: Evidence, margin: float) -> Rule:
+    found = paired(candidate.outcomes, other.outcomes, KINDS[kind], settings.confidence)
+    name, note = f"change in {kind}", f"since {other.scores['slice']}, {found.facts} facts in common"
+    if found.facts < settings.retained_facts:
+        note += f", {settings.retained_facts} asked"
+        return Rule(name, found.difference if found.facts else None, -margin, None, "undecided", note=note)
+    decision: Held = "ok" if found.lower >= -margin else "FAILED"
+    return Rule(name, found.difference, -margin, (found.lower, found.upper), decision, note=note)
+
+
+def _by_accuracies(scores: dict[str, Any], other: dict[str, Any], margin: float) -> Rule:
+    """The accuracy on retained facts against the other's on all that was true at its slice.
+
+    Those are the facts that the candidate had to retain, save for the few that were updated since, so like is
+    compared with like; the other's own retained facts would be other, older ones.
+    """
+    before, retained = _overall(other), scores["categories"]["retained"]
+    known = before is not None and retained is not None and math.isfinite(before) and math.isfinite(retained)
+    least = None if before is None else before - margin
+    held = known and retained >= least
+    shown = "unknown" if before is None else f"{before:.3f}"
+    note = f"champion {other['slice']}: {shown}; {NO_OUTCOMES}"
+    return Rule("retained", retained, math.nan if least is None else least, None, "ok" if held else "FAILED", note=note)
+
+
+def _overall(scores: dict[str, Any]) -> float | None:
+    """Both clean test sets together, as the categories count them."""
+    valid = scores.get("valid", {})
+    known = [valid[kind] for kind in ("accuracy", "paraphrase_accuracy") if valid.get(kind) is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _room(rule: Rule) -> float:
+    """How far above its bound a rule's value is, as far as that is sure; below everything if it is not known."""
+    assert rule.bound is not None
+    value = rule.interval[0] if rule.interval else rule.value
+    room = -math.inf if value is None else value - rule.bound
+    return room if math.isfinite(room) else -math.inf
