@@ -17,8 +17,8 @@ def decide(settings: Gate, candidate: Evidence, champion: Evidence | None, forme
     """Accept only if every rule holds; a number that is missing or not finite fulfils no rule.
 
     A floor under a share fails only where so many that were asked show that it lies below: its exact binomial bound
-    does. What was kept fails unless the facts that were asked show that no more than the margin was lost: the lower
-    bound of the paired difference does. docs/gate.md describes every rule.
+    does. That older facts were kept must be shown, by the lower bound of the paired difference: where no more than the
+    margin was lost, but too few facts show it, a person must look. docs/gate.md describes every rule.
 
     Args:
         settings: floors and margins.

@@ -16,7 +16,8 @@ NO_OUTCOMES = "it has no outcomes: accuracies alone are compared"
 def against_the_champion(settings: Gate, candidate: Evidence, champion: Evidence | None) -> Iterator[Rule]:
     """On the rows that both were asked, which are true for both, no more than the margin was lost, in each wording.
 
-    Where fewer facts than retained_facts were asked of both, nothing is decided.
+    It fails where more was lost. Where less was, but too few facts show it, or where fewer than retained_facts were
+    asked of both, nothing is decided.
     """
     if why := _nothing_to_keep(candidate.scores, champion):
         yield not_applied("retained facts", why)
@@ -40,13 +41,13 @@ def against_the_former(settings: Gate, candidate: Evidence, former: Sequence[Evi
         rules = [
             _by_pairs(settings, kind, candidate, each, settings.total_margin) for each in compared if each.outcomes
         ]
+        rules = [rule for rule in rules if rule.interval]
         if kind == "retained facts":
             rules += [
                 _by_accuracies(candidate.scores, each.scores, settings.total_margin)
                 for each in compared
                 if not each.outcomes
             ]
-        rules = [rule for rule in rules if rule.decision != "undecided"]
         name = f"{kind}, since the best champion"
         if rules:
             worst = min(rules, key=_room)
@@ -74,7 +75,7 @@ def _by_pairs(settings: Gate, kind: str, candidate: Evidence, other: Evidence, m
     if found.facts < settings.retained_facts:
         note += f", {settings.retained_facts} asked"
         return Rule(name, found.difference if found.facts else None, -margin, None, "undecided", note=note)
-    decision: Held = "ok" if found.lower >= -margin else "FAILED"
+    decision: Held = "ok" if found.lower >= -margin else "undecided" if found.difference >= -margin else "FAILED"
     return Rule(name, found.difference, -margin, (found.lower, found.upper), decision, note=note)
 
 
@@ -100,9 +101,9 @@ def _overall(scores: dict[str, Any]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _room(rule: Rule) -> float:
-    """How far above its bound a rule's value is, as far as that is sure; below everything if it is not known."""
+def _room(rule: Rule) -> tuple[bool, float]:
+    """How far above its bound a rule's value is, as far as that is sure; what failed comes before all else."""
     assert rule.bound is not None
     value = rule.interval[0] if rule.interval else rule.value
     room = -math.inf if value is None else value - rule.bound
-    return room if math.isfinite(room) else -math.inf
+    return rule.decision != "FAILED", room if math.isfinite(room) else -math.inf
