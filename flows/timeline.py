@@ -22,6 +22,7 @@ from rich.console import Console
 from flows import walk
 from flows.progress import Progress
 from flows.walk import Run
+from tasks.closure import refuse_other_code
 
 STATES = {"cached": "Cached", "restored": "Restored", "ran": "Completed"}
 
@@ -71,6 +72,7 @@ def _at_work(root: Path, isolated: bool) -> Iterator[Run]:
     if run := _run.get(None):
         yield run
         return
+    refuse_other_code(root)
     os.chdir(root)
     with Progress(Console()) as progress, walk.opened(root, progress, isolated=isolated) as run:
         token = _run.set(run)

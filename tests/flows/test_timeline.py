@@ -77,7 +77,8 @@ def test_each_stage_is_a_task_and_publishing_the_last(server, project, published
     wait_for(("Failed", cached | {"dataset@two": "Failed"}))
 
 
-def test_a_worker_runs_the_flow_alone_and_runs_that_were_killed_are_marked(server, project, published):
+def test_a_worker_runs_the_flow_alone_and_runs_that_were_killed_are_marked(server, project, published, monkeypatch):
+    monkeypatch.setattr("tasks.closure.ROOT", project / "tasks")
     through_prefect(project)
     here, elsewhere = {"folder": str(project)}, {"folder": "/elsewhere"}
     with get_client(sync_client=True) as client:
