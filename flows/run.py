@@ -18,6 +18,7 @@ from tasks.params import Params, load_params
 
 TIMELINE = Path("reports/timeline.json")
 PAGE = Path("reports/index.html")
+COST, COST_PAGE = Path("reports/cost"), Path("reports/cost.html")
 PREFECT_SETTINGS = {
     "PREFECT_LOGGING_LEVEL": "CRITICAL",  # errors are told once, by the command line
     "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
@@ -47,6 +48,7 @@ def run_timeline(root: Path, console: Console, isolated: bool = False, verbose: 
         else:
             _with_prefect(run, console, verbose)
     console.print(_told(run, time.monotonic() - started), highlight=False)
+    _write_costs()
     _print_table(run, console)
 
 
@@ -57,6 +59,7 @@ def bring_report_up_to_date(root: Path, console: Console) -> Path:
         walk.opened(root, progress, targets=("report",)) as run,
     ):
         walk.walk(run)
+    _write_costs()
     return root / PAGE
 
 
@@ -142,6 +145,16 @@ def _told(run: Run, seconds: float) -> str:
         return f"All {total} steps were up to date ({seconds:.1f} s)."
     parts = [f"{ran} ran"] + ([f"{restored} restored"] if restored else [])
     return f"{run.count('cached')} of {total} steps were up to date, {', '.join(parts)} ({seconds:.1f} s)."
+
+
+def _write_costs() -> None:
+    """Bring the page of what the steps cost up to date; it is no stage's, as it is another one on every machine."""
+    latest = max((path.stat().st_mtime for path in COST.glob("*/*.json")), default=None)
+    if not latest or not TIMELINE.exists() or (COST_PAGE.exists() and COST_PAGE.stat().st_mtime >= latest):
+        return
+    from tasks.reporting.cost import write_cost_page
+
+    write_cost_page(COST, TIMELINE, COST_PAGE)
 
 
 def _print_table(run: Run, console: Console) -> None:

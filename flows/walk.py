@@ -70,6 +70,7 @@ def opened(root: Path, progress: Progress, targets: tuple[str, ...] = (), isolat
 
         note("running")  # and so it stays if the process is killed
         try:
+            graphs.bring_settings(graph, lock)
             yield run
         except PerennialError:
             note("failed")
