@@ -19,7 +19,7 @@ def restore(stage: Any, pull: bool = False) -> bool:
     """Bring back what the stage made of the same inputs; whether that was there, and whole.
 
     Args:
-        stage: its outputs are gone.
+        stage: its outputs are gone, or such as DVC's cache has.
         pull: ask the DVC remote for what the cache lacks.
     """
     from dvc.exceptions import CheckoutError

@@ -61,6 +61,7 @@ class Graph:
     root: Path
     stages: list[Any]  # dependencies first, slice after slice
     code: dict[Path, str] = field(default_factory=dict)  # SHA-256 of every module as this process knows it
+    pull: bool = False  # what DVC's cache lacks, its remote is asked for
 
 
 @contextmanager
@@ -105,8 +106,8 @@ def states(graph: Graph) -> list[StageState]:
     settings = _settings(graph)
     with _BOOKKEEPING, graph.repo.lock:
         for stage in graph.stages:
-            before = [each.addressing for each in _before(graph, stage) if _step_of(each) != SETTINGS]
-            behind = any(found.get(address, "fresh") != "fresh" for address in before)
+            needed = [address for address in needed_by(graph, stage) if address != SETTINGS]
+            behind = any(found.get(address, "fresh") != "fresh" for address in needed)
             if not all(out.exists for out in stage.outs):
                 found[stage.addressing] = "missing"
             elif behind or _differs(stage, settings):
@@ -166,12 +167,35 @@ def update(graph: Graph, stage: Any, lock: int, log: Log | None = None, isolated
         with _bookkeeping(graph, stage):
             before = _inputs(stage)
             stage.remove_outs(ignore_remove=False, force=False)
-            restored = restore(stage)
+            restored = restore(stage, graph.pull)
         if not restored:
             _run(graph, stage, lock, log, isolated)
         with _bookkeeping(graph, stage):
             _record(graph, stage, before)
     return "restored" if restored else "ran"
+
+
+def take(graph: Graph, stage: Any) -> Outcome | None:
+    """Restore one stage from DVC's caches, and run nothing; None if they lack it: then all stays as it lies.
+
+    Raises:
+        BadInput, Busy, PerennialError: as `update`.
+    """
+    if not stage.cmd or stage.frozen:
+        return _as_dvc_does(graph, stage)
+    with _files_of(graph, stage), _bookkeeping(graph, stage):
+        if not stage.changed():
+            return "cached"
+        before = _inputs(stage)
+        if any(out.exists and out.status() for out in stage.outs) or not restore(stage, graph.pull):
+            return None  # an output that DVC does not have would be lost
+        _record(graph, stage, before)
+    return "restored"
+
+
+def needed_by(graph: Graph, stage: Any) -> list[str]:
+    """The addresses of the stages whose outputs a stage needs."""
+    return [each.addressing for each in graph.repo.index.graph.successors(stage)]  # DVC's edges point that way
 
 
 def arguments_of(stage: Any) -> list[str]:
@@ -290,10 +314,6 @@ def _changed(dep: Any, settings: dict[str, dict[str, Any]]) -> bool:
         return bool(dep.status())
     now = settings[dep.fs_path]
     return dep.hash_info.value != {name: now.get(name) for name in dep.params}
-
-
-def _before(graph: Graph, stage: Any) -> list[Any]:
-    return list(graph.repo.index.graph.successors(stage))  # DVC's edges point from a stage to what it needs
 
 
 def _step_of(stage: Any) -> str:

@@ -27,8 +27,17 @@ PREFECT_SETTINGS = {
 SERVER_WAIT = 3.0  # seconds for a Prefect server that was named to answer
 
 
-def run_timeline(root: Path, console: Console, isolated: bool = False, verbose: bool = False) -> None:
+def run_timeline(
+    root: Path, console: Console, isolated: bool = False, verbose: bool = False, sync: bool | None = None
+) -> None:
     """Bring every stale stage up to date, publish the models, and print the table.
+
+    Args:
+        root: the project's folder.
+        console: where to print.
+        isolated: run each step in a process of its own.
+        verbose: show Prefect's own log.
+        sync: with the DVC remote; None: as params.yaml says.
 
     Raises:
         PerennialError: a step refused, or another run is at work.
@@ -36,11 +45,12 @@ def run_timeline(root: Path, console: Console, isolated: bool = False, verbose: 
     started = time.monotonic()
     with (
         Progress(console, totals_of(load_params())) as progress,
-        walk.opened(root, progress, isolated=isolated) as run,
+        walk.opened(root, progress, isolated=isolated, sync=sync) as run,
     ):
         if not walk.anything_to_do(run):
             # a server takes seconds to start: longer than looking
             run.outcomes.update(dict.fromkeys(run.addresses, "cached"))
+            walk.send(run)
             walk.publish(run)
         elif dead := dead_server():
             warn(console, f"No Prefect server answers at {dead}; going on without it.")
@@ -48,6 +58,8 @@ def run_timeline(root: Path, console: Console, isolated: bool = False, verbose: 
         else:
             _with_prefect(run, console, verbose)
     console.print(_told(run, time.monotonic() - started), highlight=False)
+    if run.pushed is not None:
+        console.print(f"Pushed {run.pushed} files to the DVC remote.", highlight=False)
     _write_costs()
     _print_table(run, console)
 
@@ -122,6 +134,7 @@ def tell_of_the_first_start(console: Console) -> None:
 
 def _without_prefect(run: Run) -> None:
     walk.walk(run)
+    walk.send(run)
     walk.publish(run)
 
 

@@ -36,6 +36,12 @@ def stage(address: str) -> State:
     return Completed(name=STATES[outcome], message=outcome)
 
 
+@task(name="push", task_run_name="push", retries=0, cache_policy=NO_CACHE, persist_result=False)
+def push() -> None:
+    """Push what was made to the DVC remote."""
+    walk.send(_run.get())
+
+
 @task(name="publish", task_run_name="publish", retries=0, cache_policy=NO_CACHE, persist_result=False)
 def publish() -> None:
     """Publish every slice's model to MLflow."""
@@ -54,6 +60,8 @@ def timeline(folder: str = ".", isolated: bool = False) -> None:
         bury_the_dead(folder)
         for address in run.addresses:
             stage(address)
+        if run.sync:
+            push()
         publish()
 
 
@@ -74,7 +82,7 @@ def _at_work(root: Path, isolated: bool) -> Iterator[Run]:
         return
     refuse_other_code(root)
     os.chdir(root)
-    with Progress(Console()) as progress, walk.opened(root, progress, isolated=isolated) as run:
+    with Progress(Console()) as progress, walk.opened(root, progress, isolated=isolated, sync=None) as run:
         token = _run.set(run)
         try:
             yield run
