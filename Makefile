@@ -66,7 +66,7 @@ $(BIN)/python:
 		echo "$(PYTHON) can't make a virtual environment. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; fi
 
 clean:
-	rm -rf data/examples data/pairs models reports mlruns mlflow.db mlflow.db-* .prefect .dvc/cache .dvc/tmp
+	rm -rf data/examples data/pairs data/settings.json models reports mlruns mlflow.db mlflow.db-* .prefect .dvc/cache .dvc/tmp
 	rm -rf .perennial/scratch .perennial/comparison .perennial/lock .perennial/last_run.json .perennial/last_error.txt
 	rm -rf .perennial/published.json .perennial/published_methods.json
 	rm -rf build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,4 +1,5 @@
-"""The command line: `perennial run | status | add | chat | learn | memory | compare | promote | methods | report`."""
+"""The command line: `perennial run | status | add | chat | learn | memory | compare | promote | methods | report |
+push | pull`."""
 
 import signal
 import sys
@@ -55,11 +56,17 @@ def main() -> None:
 def run(
     verbose: Verbose = False,
     isolated: Annotated[bool, typer.Option("--isolated", help="Run each step in a process of its own.")] = False,
+    sync: Annotated[
+        bool | None,
+        typer.Option(
+            "--sync/--no-sync", help="Fetch from the DVC remote before training, push to it after. [params.yaml: sync]"
+        ),
+    ] = None,
 ) -> None:
     """Bring every stale part of the timeline up to date, publish the models, print the table."""
     from flows.run import run_timeline
 
-    run_timeline(enter(verbose), console, isolated, verbose)
+    run_timeline(enter(verbose), console, isolated, verbose, sync)
 
 
 @app.command()
@@ -163,6 +170,22 @@ def report(verbose: Verbose = False) -> None:
     from flows.run import bring_report_up_to_date
 
     console.print(escape(str(bring_report_up_to_date(root, console))), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def push(verbose: Verbose = False) -> None:
+    """Send what was built, and which inputs gave it, to the DVC remote."""
+    from flows.exchange import push_timeline
+
+    console.print(escape(push_timeline(enter(verbose))), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def pull(verbose: Verbose = False) -> None:
+    """Fetch from the DVC remote what the data and settings here give, and train nothing."""
+    from flows.exchange import pull_timeline
+
+    console.print(escape(pull_timeline(enter(verbose), console)), highlight=False, soft_wrap=True)
 
 
 def _terminate(number: int, frame: object) -> NoReturn:

@@ -18,18 +18,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from flows.cache import LOCK, record, restore
 from flows.isolation import code_of, edited, run_isolated
-from flows.locks import rewriting_dvc_lock
 from flows.pretrained import show_models
+from tasks.artifact import read_json
 from tasks.errors import BadInput, Busy, PerennialError
+from tasks.params import PARAMS, load_params
 from tasks.steps import Log, run_step
 from tasks.strict_yaml import line_of, refuse_conflicts
 
 Outcome = Literal["cached", "restored", "ran"]
 State = Literal["fresh", "stale", "missing"]
 COMMAND = ["python", "-m", "tasks"]
-GRAPH, LOCK = "dvc.yaml", "dvc.lock"
+GRAPH = "dvc.yaml"
 CANARY = Path("data/canary")
+SETTINGS = "settings"  # the stage that writes params.yaml out with its defaults
 TAKE_ONE_SIDE = f"Take one side whole (`git checkout --ours {LOCK}`): `perennial run` does what it lacks"
 WITHOUT_LOCK = f"Restore it (`git checkout {LOCK}`), or move it away: `perennial run` does what it lacks."
 PATIENCE = 30.0  # seconds that a short `dvc status` elsewhere is waited for
@@ -59,6 +62,7 @@ class Graph:
     root: Path
     stages: list[Any]  # dependencies first, slice after slice
     code: dict[Path, str] = field(default_factory=dict)  # SHA-256 of every module as this process knows it
+    pull: bool = False  # what DVC's cache lacks, its remote is asked for
 
 
 @contextmanager
@@ -105,15 +109,18 @@ def slice_of(address: str) -> str | None:
 def states(graph: Graph) -> list[StageState]:
     """What is fresh, stale or missing; a stage behind one that is not fresh is stale, too.
 
-    Takes no lock on the stages' files, so that looking never disturbs a run.
+    Takes no lock on the stages' files, so that looking never disturbs a run, and writes none: a stage is compared with
+    the settings as the next run would write them.
     """
     found: dict[str, State] = {}
+    settings = _settings(graph)
     with _BOOKKEEPING, graph.repo.lock:
         for stage in graph.stages:
-            behind = any(found.get(each.addressing, "fresh") != "fresh" for each in _before(graph, stage))
+            needed = [address for address in needed_by(graph, stage) if address != SETTINGS]
+            behind = any(found.get(address, "fresh") != "fresh" for address in needed)
             if not all(out.exists for out in stage.outs):
                 found[stage.addressing] = "missing"
-            elif behind or _differs(stage):
+            elif behind or _differs(stage, settings):
                 found[stage.addressing] = "stale"
             else:
                 found[stage.addressing] = "fresh"
@@ -122,6 +129,13 @@ def states(graph: Graph) -> list[StageState]:
         for stage in graph.stages
         if stage.cmd
     ]
+
+
+def bring_settings(graph: Graph, lock: int) -> None:
+    """Write params.yaml out with its defaults, before anybody asks what differs: that takes milliseconds."""
+    for stage in graph.stages:
+        if _step_of(stage) == SETTINGS:
+            update(graph, stage, lock)
 
 
 def missing_sources(graph: Graph) -> list[str]:
@@ -163,12 +177,35 @@ def update(graph: Graph, stage: Any, lock: int, log: Log | None = None, isolated
         with _bookkeeping(graph, stage):
             before = _inputs(stage)
             stage.remove_outs(ignore_remove=False, force=False)
-            restored = _restore(graph, stage)
+            restored = restore(stage, graph.pull)
         if not restored:
             _run(graph, stage, lock, log, isolated)
         with _bookkeeping(graph, stage):
             _record(graph, stage, before)
     return "restored" if restored else "ran"
+
+
+def take(graph: Graph, stage: Any) -> Outcome | None:
+    """Restore one stage from DVC's caches, and run nothing; None if they lack it: then all stays as it lies.
+
+    Raises:
+        BadInput, Busy, PerennialError: as `update`.
+    """
+    if not stage.cmd or stage.frozen:
+        return _as_dvc_does(graph, stage)
+    with _files_of(graph, stage), _bookkeeping(graph, stage):
+        if not stage.changed():
+            return "cached"
+        before = _inputs(stage)
+        if any(out.exists and out.status() for out in stage.outs) or not restore(stage, graph.pull):
+            return None  # an output that DVC does not have would be lost
+        _record(graph, stage, before)
+    return "restored"
+
+
+def needed_by(graph: Graph, stage: Any) -> list[str]:
+    """The addresses of the stages whose outputs a stage needs."""
+    return [each.addressing for each in graph.repo.index.graph.successors(stage)]  # DVC's edges point that way
 
 
 def arguments_of(stage: Any) -> list[str]:
@@ -193,16 +230,6 @@ def _run(graph: Graph, stage: Any, lock: int, log: Log | None, isolated: bool) -
         run_step(arguments, log)
 
 
-def _restore(graph: Graph, stage: Any) -> bool:
-    from dvc.stage.cache import RunCacheNotFoundError
-
-    try:
-        graph.repo.stage_cache.restore(stage)
-    except RunCacheNotFoundError:
-        return False
-    return True
-
-
 def _record(graph: Graph, stage: Any, before: list[Any]) -> None:
     stage.save(run_cache=False)
     after = [dep.hash_info for dep in stage.deps]
@@ -210,10 +237,7 @@ def _record(graph: Graph, stage: Any, before: list[Any]) -> None:
         raise InputsChanged(
             f"{stage.addressing} is not recorded: {', '.join(changed)} was edited while it ran. Run again."
         )
-    graph.repo.stage_cache.save(stage)
-    stage.commit()
-    with rewriting_dvc_lock(graph.root):
-        stage.dump(update_pipeline=False)
+    record(stage, graph.root)
 
 
 def _inputs(stage: Any) -> list[Any]:
@@ -281,14 +305,25 @@ def _busy(stage: Any, error: Exception) -> Busy:
     )
 
 
-def _differs(stage: Any) -> bool:
+def _settings(graph: Graph) -> dict[str, dict[str, Any]]:
+    """What the file of settings would hold, by its path; nothing in a graph without that stage."""
+    paths = [out.fs_path for stage in graph.stages if _step_of(stage) == SETTINGS for out in stage.outs]
+    return dict.fromkeys(paths, load_params(graph.root / PARAMS).model_dump(mode="json")) if paths else {}
+
+
+def _differs(stage: Any, settings: dict[str, dict[str, Any]]) -> bool:
+    if _step_of(stage) == SETTINGS:
+        return any(read_json(Path(path)) != values for path, values in settings.items())
     if stage.changed_stage() or any(out.status() for out in stage.outs):
         return True
-    return not stage.frozen and any(dep.status() for dep in stage.deps)
+    return not stage.frozen and any(_changed(dep, settings) for dep in stage.deps)
 
 
-def _before(graph: Graph, stage: Any) -> list[Any]:
-    return list(graph.repo.index.graph.successors(stage))  # DVC's edges point from a stage to what it needs
+def _changed(dep: Any, settings: dict[str, dict[str, Any]]) -> bool:
+    if dep.fs_path not in settings:
+        return bool(dep.status())
+    now = settings[dep.fs_path]
+    return dep.hash_info.value != {name: now.get(name) for name in dep.params}
 
 
 def _step_of(stage: Any) -> str:

@@ -9,12 +9,9 @@ from pathlib import Path
 
 import psutil
 
-from tasks.artifact import write_file
 from tasks.errors import Busy
 
 LOCK = Path(".perennial/lock")
-DVC_LOCK = Path("dvc.lock")
-COPY = Path(".perennial/dvc.lock.before")  # there while dvc.lock is being rewritten, and after a kill in that moment
 FILE_LOCKS = Path(".dvc/tmp/rwlock")
 SERVER = "prefect.server.api.server:create_app"
 
@@ -96,28 +93,8 @@ def end_orphaned_server(root: Path) -> None:
             process.terminate()
 
 
-@contextmanager
-def rewriting_dvc_lock(root: Path) -> Iterator[None]:
-    """DVC rewrites dvc.lock in place: while it does, a copy of what was there lies beside."""
-    lock = root / DVC_LOCK
-    write_file(root / COPY, lock.read_bytes() if lock.exists() else b"")
-    yield
-    (root / COPY).unlink()
-
-
 def mend_after_a_kill(root: Path) -> None:
-    """Put right what a kill can tear of DVC's own files; call it while holding the project's lock.
-
-    dvc.lock goes back to what it was before the stage that was being recorded: that one is restored or runs again. A
-    torn list of file locks names nobody who lives.
-    """
-    copy = root / COPY
-    if copy.exists():
-        if content := copy.read_bytes():
-            write_file(root / DVC_LOCK, content)
-        else:
-            (root / DVC_LOCK).unlink(missing_ok=True)
-        copy.unlink()
+    """Delete a list of DVC's file locks that a kill tore: it names nobody who lives. Call it holding our own lock."""
     held = root / FILE_LOCKS
     try:
         json.loads(held.read_text(encoding="utf-8"))

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 import tasks  # noqa: F401  (sets what libraries read when they are imported)
+from tasks.closure import refuse_other_code
 from tasks.errors import BadInput
 
 QUIET = {
@@ -29,11 +30,16 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="Show the libraries' lo
 
 
 def enter(verbose: bool) -> Path:
-    """Go to the project's folder: the nearest one upwards that has dvc.yaml and params.yaml."""
+    """Go to the project's folder: the nearest one upwards that has dvc.yaml and params.yaml.
+
+    Raises:
+        BadInput: there is none, or it has other code than this process.
+    """
     _hush(verbose)
     here = Path.cwd()
     for folder in (here, *here.parents):
         if all((folder / name).is_file() for name in ROOT_FILES):
+            refuse_other_code(folder)
             os.chdir(folder)
             return folder
     raise BadInput(f"{here} is in no Perennial project: there is no dvc.yaml and params.yaml here or above.")

@@ -18,6 +18,7 @@ from tasks.params import Params, load_params
 
 TIMELINE = Path("reports/timeline.json")
 PAGE = Path("reports/index.html")
+COST, COST_PAGE = Path("reports/cost"), Path("reports/cost.html")
 PREFECT_SETTINGS = {
     "PREFECT_LOGGING_LEVEL": "CRITICAL",  # errors are told once, by the command line
     "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
@@ -26,8 +27,17 @@ PREFECT_SETTINGS = {
 SERVER_WAIT = 3.0  # seconds for a Prefect server that was named to answer
 
 
-def run_timeline(root: Path, console: Console, isolated: bool = False, verbose: bool = False) -> None:
+def run_timeline(
+    root: Path, console: Console, isolated: bool = False, verbose: bool = False, sync: bool | None = None
+) -> None:
     """Bring every stale stage up to date, publish the models, and print the table.
+
+    Args:
+        root: the project's folder.
+        console: where to print.
+        isolated: run each step in a process of its own.
+        verbose: show Prefect's own log.
+        sync: with the DVC remote; None: as params.yaml says.
 
     Raises:
         PerennialError: a step refused, or another run is at work.
@@ -35,11 +45,12 @@ def run_timeline(root: Path, console: Console, isolated: bool = False, verbose: 
     started = time.monotonic()
     with (
         Progress(console, totals_of(load_params())) as progress,
-        walk.opened(root, progress, isolated=isolated) as run,
+        walk.opened(root, progress, isolated=isolated, sync=sync) as run,
     ):
         if not walk.anything_to_do(run):
             # a server takes seconds to start: longer than looking
             run.outcomes.update(dict.fromkeys(run.addresses, "cached"))
+            walk.send(run)
             walk.publish(run)
         elif dead := dead_server():
             warn(console, f"No Prefect server answers at {dead}; going on without it.")
@@ -47,6 +58,9 @@ def run_timeline(root: Path, console: Console, isolated: bool = False, verbose: 
         else:
             _with_prefect(run, console, verbose)
     console.print(_told(run, time.monotonic() - started), highlight=False)
+    if run.pushed is not None:
+        console.print(f"Pushed {run.pushed} files to the DVC remote.", highlight=False)
+    _write_costs()
     _print_table(run, console)
 
 
@@ -57,6 +71,7 @@ def bring_report_up_to_date(root: Path, console: Console) -> Path:
         walk.opened(root, progress, targets=("report",)) as run,
     ):
         walk.walk(run)
+    _write_costs()
     return root / PAGE
 
 
@@ -119,6 +134,7 @@ def tell_of_the_first_start(console: Console) -> None:
 
 def _without_prefect(run: Run) -> None:
     walk.walk(run)
+    walk.send(run)
     walk.publish(run)
 
 
@@ -142,6 +158,16 @@ def _told(run: Run, seconds: float) -> str:
         return f"All {total} steps were up to date ({seconds:.1f} s)."
     parts = [f"{ran} ran"] + ([f"{restored} restored"] if restored else [])
     return f"{run.count('cached')} of {total} steps were up to date, {', '.join(parts)} ({seconds:.1f} s)."
+
+
+def _write_costs() -> None:
+    """Bring the page of what the steps cost up to date; it is no stage's, as it is another one on every machine."""
+    latest = max((path.stat().st_mtime for path in COST.glob("*/*.json")), default=None)
+    if not latest or not TIMELINE.exists() or (COST_PAGE.exists() and COST_PAGE.stat().st_mtime >= latest):
+        return
+    from tasks.reporting.cost import write_cost_page
+
+    write_cost_page(COST, TIMELINE, COST_PAGE)
 
 
 def _print_table(run: Run, console: Console) -> None:

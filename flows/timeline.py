@@ -22,6 +22,7 @@ from rich.console import Console
 from flows import walk
 from flows.progress import Progress
 from flows.walk import Run
+from tasks.closure import refuse_other_code
 
 STATES = {"cached": "Cached", "restored": "Restored", "ran": "Completed"}
 
@@ -33,6 +34,12 @@ def stage(address: str) -> State:
     """Bring one stage up to date."""
     outcome = walk.bring(_run.get(), address)
     return Completed(name=STATES[outcome], message=outcome)
+
+
+@task(name="push", task_run_name="push", retries=0, cache_policy=NO_CACHE, persist_result=False)
+def push() -> None:
+    """Push what was made to the DVC remote."""
+    walk.send(_run.get())
 
 
 @task(name="publish", task_run_name="publish", retries=0, cache_policy=NO_CACHE, persist_result=False)
@@ -53,6 +60,8 @@ def timeline(folder: str = ".", isolated: bool = False) -> None:
         bury_the_dead(folder)
         for address in run.addresses:
             stage(address)
+        if run.sync:
+            push()
         publish()
 
 
@@ -71,8 +80,9 @@ def _at_work(root: Path, isolated: bool) -> Iterator[Run]:
     if run := _run.get(None):
         yield run
         return
+    refuse_other_code(root)
     os.chdir(root)
-    with Progress(Console()) as progress, walk.opened(root, progress, isolated=isolated) as run:
+    with Progress(Console()) as progress, walk.opened(root, progress, isolated=isolated, sync=None) as run:
         token = _run.set(run)
         try:
             yield run

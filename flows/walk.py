@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows import graph as graphs
+from flows import remote
 from flows.graph import Graph, Outcome
 from flows.locks import only_run
 from flows.progress import Progress
@@ -42,6 +43,8 @@ class Run:
     lock: int
     progress: Progress
     isolated: bool = False
+    sync: bool = False  # with the DVC remote
+    pushed: int | None = None  # files that were new there
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     failed: bool = False  # a step did, as opposed to what schedules it
     published: "Published | None" = None
@@ -55,14 +58,24 @@ class Run:
 
 
 @contextmanager
-def opened(root: Path, progress: Progress, targets: tuple[str, ...] = (), isolated: bool = False) -> Iterator[Run]:
+def opened(
+    root: Path, progress: Progress, targets: tuple[str, ...] = (), isolated: bool = False, sync: bool | None = False
+) -> Iterator[Run]:
     """Take the lock, open the graph, and note how the run ended.
+
+    Args:
+        root: the project's folder.
+        progress: the screen.
+        targets: only what these need.
+        isolated: run each step in a process of its own.
+        sync: restore from the DVC remote, too, and push what was made; None: as params.yaml says.
 
     Raises:
         Busy: another run is at work.
+        RemoteFailed: the remote does not answer.
     """
     with only_run(root) as lock, graphs.opened(root, targets) as graph:
-        run = Run(graph, lock, progress, isolated)
+        run = Run(graph, lock, progress, isolated, load_params(root / PARAMS).sync if sync is None else sync)
         started, clock = datetime.now(UTC), time.monotonic()
 
         def note(outcome: str) -> None:
@@ -70,6 +83,9 @@ def opened(root: Path, progress: Progress, targets: tuple[str, ...] = (), isolat
 
         note("running")  # and so it stays if the process is killed
         try:
+            graphs.bring_settings(graph, lock)
+            if run.sync:
+                remote.ask(graph)
             yield run
         except PerennialError:
             note("failed")
@@ -106,6 +122,33 @@ def bring(run: Run, address: str) -> Outcome:
         run.outcomes[address] = outcome
     _stop_below_floor(run, stage)
     return outcome
+
+
+def take(run: Run) -> list[str]:
+    """Restore every stage that DVC's caches or its remote have, and run none; the addresses of those that are left."""
+    left: list[str] = []
+    for stage in run.graph.stages:
+        address = stage.addressing
+        if not set(left).isdisjoint(graphs.needed_by(run.graph, stage)):
+            left.append(address)
+            continue
+        with run.progress.step(address) as shown:
+            shown.outcome = outcome = graphs.take(run.graph, stage)
+        if outcome:
+            run.outcomes[address] = outcome
+        else:
+            left.append(address)
+    return left
+
+
+def send(run: Run) -> None:
+    """Push what was made to the DVC remote, if this run is in step with it."""
+    if not run.sync:
+        return
+    run.failed = True
+    with graphs.opened(run.graph.root) as graph:  # as dvc.lock is now
+        run.pushed = remote.push(graph)
+    run.failed = False
 
 
 def publish(run: Run) -> None:

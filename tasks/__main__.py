@@ -1,7 +1,9 @@
 """`python -m tasks STEP --name path ...`: how dvc.yaml starts a step."""
 
 import sys
+from pathlib import Path
 
+from tasks.closure import refuse_other_code
 from tasks.errors import PerennialError
 from tasks.steps import run_step, usage
 
@@ -11,6 +13,7 @@ def main() -> int:
         if {"--help", "-h"} & set(sys.argv[1:]):
             print(usage(sys.argv[1:]))
             return 0
+        refuse_other_code(Path.cwd())
         run_step(sys.argv[1:])
     except PerennialError as error:
         print(error, file=sys.stderr)

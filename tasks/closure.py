@@ -10,25 +10,44 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from tasks.errors import BadInput
+
 PACKAGE = "tasks"
 ROOT = Path(__file__).parent
 # How settings and files are read, steps called, folders written and runs shown. What they decide is known by other
 # means: the settings themselves, the bytes of inputs and outputs. An edit here must not retrain years.
 PLUMBING = tuple(
     f"{PACKAGE}.{name}"
-    for name in ("errors", "params", "sections", "strict_yaml", "utf8", "litter", "sources", "artifact", "steps",
-                 "registry")
+    for name in ("errors", "params", "method_params", "adapter_params", "method_kinds", "sections", "strict_yaml",
+                 "utf8", "litter", "sources", "artifact", "steps", "registry")
 )  # fmt: skip
 
 
-def code_of(*modules: str, without: tuple[str, ...] = ()) -> list[Path]:
+def refuse_other_code(project: Path) -> None:
+    """Refuse to work on a project with the code of another checkout: DVC would record the project's own for it.
+
+    A project without a `tasks/` of its own has the installed package's.
+
+    Raises:
+        BadInput: the project has one, and another was imported.
+    """
+    own = project / PACKAGE
+    if own.is_dir() and not own.samefile(ROOT):
+        raise BadInput(
+            f"The code that runs is {ROOT}, and this project's own is {own.resolve()}: use the project's own "
+            "environment, or install its code into this one (`pip install -e .` in the project's folder)."
+        )
+
+
+def code_of(*modules: str, without: tuple[str, ...] = (), plumbing: tuple[str, ...] = PLUMBING) -> list[Path]:
     """The files of the modules and of all that they import from `tasks`, sorted.
 
     Args:
         modules: by dotted name, tasks.stage1.
         without: modules or packages that are neither followed nor told, besides the plumbing.
+        plumbing: of which an edit changes no result of theirs.
     """
-    left_out = (*PLUMBING, *without)
+    left_out = (*plumbing, *without)
     found: set[str] = set()
     waiting = list(modules)
     while waiting:

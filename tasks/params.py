@@ -242,6 +242,7 @@ class Params(Section):
     seed: Seed
     threads: Positive
     kind: Kind = "time"
+    sync: Annotated[bool, Field(strict=True)] = False
     timeline: dict[str, Slice]
     reference: dict[str, Slice]
     dataset: Dataset

@@ -8,19 +8,19 @@ from tasks import artifact
 from tasks.params import Kind
 from tasks.reporting.page import render_page
 from tasks.reporting.plots import draw_plots
-from tasks.scoring.timeline import OF_THE_DEFAULT, gather_timeline, read_costs, read_scores
+from tasks.scoring.timeline import OF_THE_DEFAULT, gather_timeline, read_scores
 
 SCATTER = "scatter.csv"
 
 
-def report(evaluation: Path, cost: Path, plots: Path, page: Path, out: Path, kind: Kind = "time") -> None:
-    """Gather the scores and costs of all slices; write timeline.json (`out`), the plots, and a self-contained page.
+def report(evaluation: Path, plots: Path, page: Path, out: Path, kind: Kind = "time") -> None:
+    """Gather the scores of all slices; write timeline.json (`out`), the plots, and a self-contained page.
 
     Raises:
         BadInput: there are no scores, or one is missing.
     """
     scores, naive = read_scores(evaluation, OF_THE_DEFAULT), read_scores(evaluation / "naive")
-    timeline = gather_timeline(scores, naive, read_costs(cost), kind)
+    timeline = gather_timeline(scores, naive, kind)
     points = evaluation / timeline["slices"][-1] / SCATTER
     scatter = pd.read_csv(points) if points.exists() else None
     with artifact.writing(plots) as folder:

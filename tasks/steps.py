@@ -3,7 +3,8 @@
 A step's signature is its contract. An argument of type Path comes from the command line; one whose type is
 a section of params.yaml is that section; `seed` is the seed; `scratch` is a folder, kept between a killed run
 and the next, that belongs to exactly these inputs; `log` takes (step, values) while the step trains.
-`--cost path`, which no step but the report knows, is where seconds and memory are written.
+Two options no step knows: `--settings path` is read in the place of params.yaml, and `--cost path` is where seconds
+and memory are written, which belong to no stage: they are others on every machine.
 """
 
 import hashlib
@@ -22,14 +23,17 @@ from typing import Any, get_type_hints
 
 from tasks import artifact, closure
 from tasks.errors import BadInput
-from tasks.params import Methods, Params, Section, load_params
+from tasks.params import PARAMS, Methods, Params, Section, load_params
 
 Log = Callable[[int, dict[str, float]], None]
 
 STEPS = (
-    "origin", "encoder", "dataset", "pairs", "retriever", "pretrain", "stage1", "stage2", "evaluate", "naive", "report",
+    "settings", "origin", "encoder", "dataset", "pairs", "retriever", "pretrain", "stage1", "stage2", "evaluate",
+    "naive", "report",
 )  # fmt: skip
 SINGLE = ("seed", "kind")  # keys of params.yaml that are no section, by the arguments' own names
+COMPUTING = ("encoder", "retriever", "pretrain", "stage1", "stage2", "evaluate", "naive")  # with torch, in threads
+THREADS = "threads"  # of torch; another number gives other bytes
 SCRATCH = Path(".perennial/scratch")
 LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "sentence-transformers", "numpy")  # whose versions decide
 
@@ -46,9 +50,9 @@ def run_step(argv: list[str], log: Log | None = None, live: bool = True) -> None
         BadInput: an unknown step, or an argument that is missing or unknown.
     """
     step, paths = _parse(argv)
-    params = load_params()
+    params = load_params(paths.pop("settings", PARAMS))
     function = _function(step)
-    cost = None if "cost" in inspect.signature(function).parameters else paths.pop("cost", None)
+    cost = paths.pop("cost", None)
     arguments = _arguments(step, function, params, paths)
     if "scratch" in inspect.signature(function).parameters:
         arguments["scratch"] = SCRATCH / f"{step}-{_key(step, arguments, params)[:16]}"
@@ -71,8 +75,9 @@ def usage(argv: list[str]) -> str:
 
 
 def sections_of(step: str) -> set[str]:
-    """The keys of params.yaml that a step reads; dvc.yaml must list the same."""
-    return {_section(annotation, name) for name, annotation in _settings(_function(step)).items()}
+    """The parameters that decide what a step writes; dvc.yaml must list the same."""
+    sections = {_section(annotation, name) for name, annotation in _settings(_function(step)).items()}
+    return sections | {THREADS} if step in COMPUTING else sections
 
 
 def _parse(argv: list[str]) -> tuple[str, dict[str, Path]]:
@@ -146,13 +151,14 @@ def _call(
     log: Log | None,
     live: bool,
 ) -> None:
+    if step in COMPUTING:
+        import torch
+
+        torch.set_num_threads(params.threads)
+        torch.use_deterministic_algorithms(True)
     if "log" not in inspect.signature(function).parameters:
         function(**arguments)
         return
-    import torch
-
-    torch.set_num_threads(params.threads)
-    torch.use_deterministic_algorithms(True)
     logs = [log] if log else []
     if not live:
         function(**arguments, log=_to_all(logs))

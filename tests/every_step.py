@@ -163,7 +163,7 @@ class Timeline:
     def report(self) -> str:
         """The page and, after it, what the terminal shows."""
         out, page = self.root / "timeline.json", self.root / "page"
-        report(self.root / "evaluation", self.root / "cost", self.root / "plots", page, out, self.kind)
+        report(self.root / "evaluation", self.root / "plots", page, out, self.kind)
         terminal = io.StringIO()
         print_summary(Console(file=terminal, width=80), out)
         return page.read_text() + terminal.getvalue()

@@ -18,6 +18,8 @@ STAGES = {
 def code_of_stage(stage):
     """The modules that the stage's step runs through; without a retriever none of its room."""
     words = stage["cmd"].split()
+    if words[3] == "settings":  # how params.yaml is read is what it is about
+        return code_of("tasks.settings", plumbing=())
     unused = () if words[3] != "evaluate" or "--retriever" in words else ("tasks.retrieval",)
     return code_of(f"tasks.{words[3]}", without=unused)
 

@@ -6,11 +6,13 @@ import pytest
 import yaml
 
 from tasks.__main__ import main
+from tasks.closure import code_of
 from tasks.errors import BadInput
 from tasks.method_kinds import Family
 from tasks.method_params import SETTINGS
 from tasks.params import load_params
 from tasks.steps import STEPS, run_step, sections_of
+from tests.test_rooms import imported
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "params.yaml").read_text()
@@ -107,23 +109,50 @@ def test_a_huge_params_file_is_refused(tmp_path):
         load_params(tmp_path / "params.yaml")
 
 
-def test_dvc_tracks_exactly_the_sections_that_a_step_reads():
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    for stage in stages.values():
-        body = stage.get("do", stage)
-        step = body["cmd"].split()[3]
-        assert set(body.get("params", [])) == sections_of(step), step
+def stages():
+    found = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    return [stage.get("do", stage) for stage in found.values()]
+
+
+def named(stage):
+    """The paths in a stage's command, by option."""
+    words = stage["cmd"].split()[4:]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def test_dvc_tracks_exactly_the_parameters_that_decide_what_a_step_writes():
+    for stage in stages():
+        step = stage["cmd"].split()[3]
+        if step == "settings":
+            assert stage["params"] == [{"params.yaml": None}]
+            continue
+        tracked = stage.get("params", [{"data/settings.json": []}])
+        assert [set(keys) for each in tracked for keys in each.values()] == [sections_of(step)], step
+        assert named(stage).get("--settings", "data/settings.json") == next(iter(tracked[0]))
+        assert ("--settings" in named(stage)) == bool(sections_of(step))
+
+
+def test_threads_are_a_parameter_of_each_step_that_computes_with_torch():
+    for step in STEPS:
+        imports = {name for path in code_of(f"tasks.{step}") for name in imported(path)}
+        computes = bool({"torch", "sentence_transformers", "transformers"} & imports)
+        assert ("threads" in sections_of(step)) == computes, step
 
 
 def test_every_step_is_a_stage_and_its_paths_are_deps_and_outs():
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    bodies = [stage.get("do", stage) for stage in stages.values()]
-    assert {body["cmd"].split()[3] for body in bodies} == set(STEPS)
-    for body in bodies:
-        words = body["cmd"].split()
-        named = set(words[5::2])
-        assert set(body["outs"]) <= named
-        assert named - set(body["outs"]) <= set(body["deps"])
+    assert {stage["cmd"].split()[3] for stage in stages()} == set(STEPS)
+    for stage in stages():
+        paths = named(stage)
+        cost = paths.pop("--cost", "reports/cost/")
+        read = {path for each in stage.get("params", []) for path in each}
+        assert set(stage["outs"]) <= set(paths.values())
+        assert set(paths.values()) - set(stage["outs"]) <= {*stage["deps"], *read}
+        assert cost.startswith("reports/cost/")
+
+
+def test_what_a_step_cost_is_no_part_of_any_stage():
+    """It differs on every machine, and dvc.lock must not."""
+    assert not [path for stage in stages() for path in (*stage["deps"], *stage["outs"]) if "reports/cost" in path]
 
 
 @pytest.mark.parametrize(

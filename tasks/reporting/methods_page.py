@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.reporting.methods_table import COLUMNS, FAILED, best_of, cell, count_of_seeds, in_order, name_of, of_bound
-from tasks.reporting.page import picture
+from tasks.reporting.page import picture, whole_page
 from tasks.reporting.style import STYLE
 from tasks.reporting.summary import WORDS, percent
 
@@ -43,13 +43,7 @@ def render_methods(comparison: dict[str, Any], plots: Path) -> str:
         "<footer>Made by <code>perennial methods</code>; every figure stands in <code>reports/methods.json</code>."
         "</footer>",
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Perennial, methods compared</title>\n<style>\n{STYLE}{OWN_STYLE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(part for part in parts if part)
-        + "\n</main>\n</body>\n</html>\n"
-    )
+    return whole_page("Perennial, methods compared", parts, STYLE + OWN_STYLE)
 
 
 def _opening(comparison: dict[str, Any], word: str) -> str:

@@ -35,9 +35,6 @@ PICTURES = (
      "What can't be trained in, such as today's plans, is looked up by a second, smaller model. Each point is a pair "
      "of a memory and a message that it never saw: pairs that belong together should stand high on the right, others "
      "low on the left."),
-    ("seconds", "What it cost",
-     "Seconds of computing per slice on the machine that made this page. Training takes the same number of steps "
-     "for every slice, however many came before; the grey part is only there to compare with."),
 )  # fmt: skip
 GLOSSARY = (
     ("retained", "facts of older slices that are still true"),
@@ -74,7 +71,6 @@ def render_page(timeline: dict[str, Any], samples: list[dict[str, str]], plots: 
         for name, *texts in PICTURES
     }
     pictures["retriever"] += _retriever(timeline)
-    pictures["seconds"] += _cost(timeline)
     parts = [
         _opening(timeline),
         *(pictures[name] for name in ("kept", "accuracy", "categories")),
@@ -87,15 +83,21 @@ def render_page(timeline: dict[str, Any], samples: list[dict[str, str]], plots: 
         _everyday(timeline),
         _general(timeline),
         _stages(timeline),
-        *(pictures[name] for name in ("retriever", "seconds")),
+        pictures["retriever"],
         _glossary(timeline["kind"]),
         "<footer>Made by <code>perennial report</code>; every figure stands in <code>reports/timeline.json</code>. "
+        'What it <a href="cost.html">cost</a> on this machine. '
         'Other methods: <a href="methods.html">compared</a> by <code>perennial methods</code>.</footer>',
     ]
+    return whole_page(f"Perennial, {first} to {last}", parts)
+
+
+def whole_page(title: str, parts: list[str], style: str = STYLE) -> str:
+    """The HTML of a page; parts that are empty are left out."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Perennial, {first} to {last}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(part for part in parts if part)
         + "\n</main>\n</body>\n</html>\n"
     )
@@ -291,15 +293,6 @@ def _retriever(timeline: dict[str, Any]) -> str:
         f"right one, in per cent; forgetting {percent(timeline['retrievers']['forgetting'])}.</p>\n"
         + _table([f"retriever of, lines of {word}", *slices], rows)
     )
-
-
-def _cost(timeline: dict[str, Any]) -> str:
-    if not timeline["seconds"]:
-        return ""
-    minutes = sum(value for steps in timeline["seconds"].values() for value in steps.values()) / 60
-    memory = timeline["peak_memory_mb"]
-    sentence = f"{minutes:.1f} minutes in all" + (f", at most {memory / 1024:.1f} GiB of memory" if memory else "")
-    return f'\n<p class="soft">{sentence}.</p>'
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

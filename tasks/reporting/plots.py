@@ -20,6 +20,7 @@ from matplotlib.figure import Figure  # noqa: E402
 from tasks.reporting.summary import WORDS  # noqa: E402
 
 INK, SOFT, LINE, BLUE, ORANGE, GREEN, RED = "#22303c", "#6b7885", "#d5dbe1", "#2763a5", "#d2691e", "#3f8f68", "#b3392f"
+Seconds = dict[str, dict[str, float]]  # by slice and step
 WIDTH = 7.2  # inches
 BLUES = LinearSegmentedColormap.from_list("blues", ["#f3f7fb", "#a9c8e6", "#2763a5"])
 CATEGORIES = (("new", BLUE), ("updated", "#7aa9d6"), ("retained", GREEN), ("stale", RED))
@@ -50,8 +51,12 @@ def draw_plots(timeline: dict[str, Any], scatter: pd.DataFrame | None, folder: P
         _save(_perplexity(timeline), folder / "perplexity.png")
         if scatter is not None and len(scatter):
             _save(_scatter(scatter), folder / "retriever.png")
-        if timeline["seconds"]:
-            _save(_seconds(timeline), folder / "seconds.png")
+
+
+def draw_seconds(seconds: Seconds, timeline: dict[str, Any], path: Path) -> None:
+    """Draw what each slice cost, step by step."""
+    with plt.rc_context(STYLE):
+        _save(_seconds(seconds, timeline), path)
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -157,12 +162,12 @@ def _scatter(scatter: pd.DataFrame) -> Figure:
     return figure
 
 
-def _seconds(timeline: dict[str, Any]) -> Figure:
+def _seconds(seconds: Seconds, timeline: dict[str, Any]) -> Figure:
     figure, axes = _canvas(3.6)
-    names = [name for name in ("base", *timeline["slices"]) if name in timeline["seconds"]]
+    names = [name for name in ("base", *timeline["slices"]) if name in seconds]
     below = np.zeros(len(names))
     for label, steps, colour in COSTS:
-        values = np.array([sum(timeline["seconds"][name].get(step, 0.0) for step in steps) for name in names])
+        values = np.array([sum(seconds[name].get(step, 0.0) for step in steps) for name in names])
         if values.any():
             axes.bar(range(len(names)), values, 0.58, bottom=below, label=label, color=colour)
             below += values

@@ -56,17 +56,7 @@ def _checked(path: Path, blocks: tuple[str, ...]) -> Scores:
     return scores
 
 
-def read_costs(cost: Path) -> dict[str, dict[str, dict[str, float]]]:
-    """Seconds and peak memory by slice and step."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for path in sorted(cost.glob("*/*.json")):
-        found.setdefault(path.parent.name, {})[path.stem] = artifact.read_json(path)
-    return found
-
-
-def gather_timeline(
-    scores: list[Scores], naive: list[Scores], costs: dict[str, Any], kind: Kind = "time"
-) -> dict[str, Any]:
+def gather_timeline(scores: list[Scores], naive: list[Scores], kind: Kind = "time") -> dict[str, Any]:
     """Everything that reports/timeline.json holds; docs/formats.md says what each key means.
 
     Raises:
@@ -105,10 +95,6 @@ def gather_timeline(
         "retrieval_use": {each["slice"]: each["retrieval_use"] for each in scores if "retrieval_use" in each} or None,
         "retriever": {each["slice"]: each["retriever"] for each in scores},
         "retrievers": _retrievers(scores, slices),
-        "seconds": {name: {step: cost["seconds"] for step, cost in steps.items()} for name, steps in costs.items()},
-        "peak_memory_mb": max(
-            (cost["peak_memory_mb"] for steps in costs.values() for cost in steps.values()), default=None
-        ),
     }
 
 

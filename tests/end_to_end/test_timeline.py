@@ -60,7 +60,9 @@ def test_a_run_ends_with_the_table_the_page_and_the_models(project):
     told = json.loads((root / "reports/timeline.json").read_text())
     assert told["slices"] == ["2020", "2021"]
     assert told["naive"] is not None
-    assert set(told["seconds"]["2021"]) >= {"dataset", "pairs", "retriever", "stage1", "stage2", "evaluate", "naive"}
+    steps = {path.stem for path in (root / "reports/cost/2021").iterdir()}
+    assert steps == {"dataset", "pairs", "retriever", "stage1", "stage2", "evaluate", "naive"}
+    assert "minutes in all" in (root / "reports/cost.html").read_text()
     models = [name for name in model_sums(root) if name.endswith("/model.safetensors")]
     assert len(models) == 9  # base: lm, encoder; stage1, lm, retriever of each slice; naive
 

@@ -16,6 +16,7 @@ from flows import timeline, walk
 from flows.progress import Progress
 from tasks.errors import BadInput
 from tests.flows.conftest import HEADER, STAGES
+from tests.flows.test_remote import name_remote
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,8 @@ def test_each_stage_is_a_task_and_publishing_the_last(server, project, published
     wait_for(("Failed", cached | {"dataset@two": "Failed"}))
 
 
-def test_a_worker_runs_the_flow_alone_and_runs_that_were_killed_are_marked(server, project, published):
+def test_a_worker_runs_the_flow_alone_and_runs_that_were_killed_are_marked(server, project, published, monkeypatch):
+    monkeypatch.setattr("tasks.closure.ROOT", project / "tasks")
     through_prefect(project)
     here, elsewhere = {"folder": str(project)}, {"folder": "/elsewhere"}
     with get_client(sync_client=True) as client:
@@ -86,8 +88,12 @@ def test_a_worker_runs_the_flow_alone_and_runs_that_were_killed_are_marked(serve
         through_prefect(project)
         assert state_of(client, killed.id) == "Crashed"
         assert state_of(client, others.id) == "Running"
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("sync: false", "sync: true"))
+    name_remote(project, project.parent / "store")
     timeline.timeline(str(project))
     assert published == [project] * 3
+    assert {path.name for path in (project.parent / "store").iterdir()} == {"files", "runs"}
     assert walk.last_run(project)["outcome"] == "completed"
 
 

@@ -17,7 +17,7 @@ def reported(root, pretrained):
         general = {"model": {"en": 20.5 + place, "ko": 30.0}, "base": {"en": 19.25, "ko": 31.0}}
         measured = {"pretrained": pretrained, "general_perplexity": general, "chat_accuracy": 0.625}
         write_scores(root / "evaluation" / name, with_stages(made_scores(place, SLICES)) | measured)
-    report(root / "evaluation", root / "cost", root / "plots", root / "index.html", root / "timeline.json")
+    report(root / "evaluation", root / "plots", root / "index.html", root / "timeline.json")
     output = io.StringIO()
     print_summary(Console(file=output, width=80), root / "timeline.json")
     return artifact.read_json(root / "timeline.json"), (root / "index.html").read_text(), output.getvalue()

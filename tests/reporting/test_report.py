@@ -7,6 +7,7 @@ from rich.console import Console
 from tasks import artifact
 from tasks.errors import BadInput, Corrupt
 from tasks.report import report
+from tasks.reporting.cost import write_cost_page
 from tasks.reporting.summary import print_summary
 from tasks.scoring.timeline import OF_THE_DEFAULT, gather_timeline, read_scores
 from tests.scoring.made import SLICES as SLICE_NAMES
@@ -48,7 +49,6 @@ def reports(tmp_path):
         with artifact.writing(tmp_path / "evaluation" / name) as folder:
             artifact.write_json(folder / "scores.json", scores(place))
             (folder / "scatter.csv").write_text("predicted,true\n0.5,1.0\n0.1,0.0\n")
-        artifact.write_file(tmp_path / "cost" / name / "stage1.json", b'{"seconds": 3.5, "peak_memory_mb": 700.0}')
         if place:
             with artifact.writing(tmp_path / "evaluation/naive" / name) as folder:
                 artifact.write_json(folder / "scores.json", scores(place, old=0.1))
@@ -56,9 +56,7 @@ def reports(tmp_path):
 
 
 def make(reports):
-    report(
-        reports / "evaluation", reports / "cost", reports / "plots", reports / "index.html", reports / "timeline.json"
-    )
+    report(reports / "evaluation", reports / "plots", reports / "index.html", reports / "timeline.json")
     return json.loads((reports / "timeline.json").read_text())
 
 
@@ -71,7 +69,6 @@ def test_the_timeline_holds_the_matrices_and_what_is_read_off_them(reports):
     assert told["forward_transfer"] == pytest.approx(0.1)
     assert told["naive"]["accuracy"][2] == [0.1, 0.1, 0.9]
     assert told["naive"]["accuracy"][0] == told["accuracy"][0]  # one model: there is nothing to keep yet
-    assert told["seconds"]["2021"] == {"stage1": 3.5}
     assert told["categories"]["2020"]["retained"] is None
 
 
@@ -87,8 +84,19 @@ def test_the_page_fetches_nothing_and_shows_words_as_they_are(reports):
     make(reports)
     page = (reports / "index.html").read_text()
     assert "http" not in page
-    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/png;base64,") == 5
     assert "Who &lt;leads&gt; 한국?" in page
+
+
+def test_what_it_cost_has_a_page_of_its_own(reports):
+    make(reports)
+    for name in SLICES:
+        artifact.write_file(reports / "cost" / name / "stage1.json", b'{"peak_memory_mb": 768.0, "seconds": 30.0}')
+    write_cost_page(reports / "cost", reports / "timeline.json", reports / "cost.html")
+    page = (reports / "cost.html").read_text()
+    assert "1.5 minutes in all, at most 0.8 GiB of memory" in page
+    assert page.count("data:image/png;base64,") == 1
+    assert "http" not in page
 
 
 def test_a_missing_slice_is_an_error_and_never_zero(reports):
@@ -133,7 +141,6 @@ def test_a_whole_timeline_tells_what_the_method_is_worth(tmp_path):
     assert told["slices"] == list(SLICE_NAMES)
     assert told["valid"]["2024"]["accuracy"] - told["naive"]["valid"]["2024"]["accuracy"] > 0.4
     assert told["stage2"]["2024"] == {"accuracy": 0.0, "paraphrase_accuracy": 0.0, "everyday_accuracy": 0.0}
-    assert told["peak_memory_mb"] is None
     page = (tmp_path / "index.html").read_text()
     assert "93.2 %" in page
     assert 'class="wrong"><td>페루의 수도는?</td>' in page
@@ -153,7 +160,7 @@ def test_the_retrievers_have_a_matrix_and_a_forgetting_of_their_own(tmp_path):
     scores = read_scores(tmp_path, OF_THE_DEFAULT)
     for place, each in enumerate(scores):  # the oldest slice's lines are found less and less
         each["retriever"]["by_slice"][scores[0]["slice"]]["top1"] = 0.9 - 0.1 * place
-    found = gather_timeline(scores, [], {})["retrievers"]
+    found = gather_timeline(scores, [])["retrievers"]
     assert [row[0] for row in found["top1"]] == pytest.approx([0.9 - 0.1 * place for place in range(len(scores))])
     assert found["top1"][0][1] is None
     assert found["forgetting"] > 0 > found["backward_transfer"]

@@ -62,7 +62,7 @@ def root(tmp_path_factory):
         stage2(STAGE2, 1, examples, first, end, quiet)
         evaluate(EVALUATE, examples, end, root / "evaluation" / name, first, start, root / "base/lm")
         before = name
-    report(root / "evaluation", root / "cost", root / "plots", root / "index.html", root / "timeline.json", "domain")
+    report(root / "evaluation", root / "plots", root / "index.html", root / "timeline.json", "domain")
     return root
 
 
