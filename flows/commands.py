@@ -152,7 +152,7 @@ def report(verbose: Verbose = False) -> None:
 
 
 def _terminate(number: int, frame: object) -> NoReturn:
-    raise SystemExit(128 + number)  # unwinds, so that the run is noted and Prefect's server ends, too
+    raise SystemExit(128 + number)  # unwinds, so that the run is noted, and ends what it started
 
 
 def _keep_traceback() -> Path:

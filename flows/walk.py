@@ -43,7 +43,7 @@ class Run:
     progress: Progress
     isolated: bool = False
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    failed: bool = False  # a step did, as opposed to what schedules it
+    failed: bool = False  # a step or publishing did, as opposed to what schedules them
     published: "Published | None" = None
 
     @property
@@ -112,9 +112,11 @@ def publish(run: Run) -> None:
     """Publish the models to MLflow; one that is published already costs nothing."""
     from flows.publish import publish_timeline
 
+    run.failed = True
     for stage in run.graph.stages:
         _stop_below_floor(run, stage)  # nothing may have run since the floor was set
     run.published = publish_timeline(run.graph.root)
+    run.failed = False
 
 
 def last_run(root: Path) -> dict[str, Any] | None:

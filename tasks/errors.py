@@ -40,6 +40,12 @@ class Busy(PerennialError):
 
 
 LONGEST = 300  # characters of a library's reason
+LOG_IN = re.compile(r"(?<=://)[^/\s'\"<>]*@")  # user:password@
+
+
+def without_password(text: str) -> str:
+    """The text with no log-in in any address that it names: an address is shown and kept like that."""
+    return LOG_IN.sub("", text)
 
 
 def reason_of(error: BaseException) -> str:
@@ -48,7 +54,7 @@ def reason_of(error: BaseException) -> str:
     Some libraries write the reason first and advice below, others an announcement ("The following failures occurred:")
     and the reason below it.
     """
-    lines = [" ".join(line.split()) for line in str(error).splitlines()]
+    lines = [" ".join(line.split()) for line in without_password(str(error)).splitlines()]
     lines = [line for line in lines if line and not set(line) <= set("#=-*~ ")]
     if not lines:
         return type(error).__name__
