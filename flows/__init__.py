@@ -5,5 +5,5 @@
 * `timeline`: the same walk as a Prefect flow, for schedules and for those who have a Prefect server.
 * `run`: the command `perennial run`. It walks, through `timeline` where there is a server, and prints what came of it.
 
-`comparing`, `mapping` and `methods` are to `perennial methods` what `walk`, `timeline` and `run` are to `perennial run`.
+For `perennial methods`, `comparing`, `mapping` and `methods` are what `walk`, `timeline` and `run` are for this one.
 """

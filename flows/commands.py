@@ -1,4 +1,4 @@
-"""The command line: `perennial run | status | add | chat | learn | memory | compare | methods | report`."""
+"""The command line: `perennial run | status | add | remove | chat | learn | memory | compare | methods | report`."""
 
 import signal
 import sys
@@ -81,6 +81,18 @@ def add(
 
     folder = folder.resolve()
     console.print(escape(add_slice(enter(verbose), name, folder)), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def remove(
+    name: Annotated[str, typer.Argument(parser=typed, metavar="SLICE", help="The newest slice.")],
+    with_later: Annotated[bool, typer.Option("--with-later", help="And all slices that were trained from it.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Take the newest slice out of the timeline again; its data is moved aside."""
+    from flows.remove import remove_slices
+
+    console.print(escape(remove_slices(enter(verbose), name, with_later)), highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -118,9 +118,20 @@ def test_a_failure_on_the_way_leaves_everything_as_it_was(project, new, monkeypa
 
 
 def test_an_add_that_was_killed_after_copying_is_finished_by_the_next(project, new):
-    add._copy(new, project / "data/raw/three")
+    add._copied(new, project / "data/raw/three").rename(project / "data/raw/three")
     add_slice(project, "three", new)
     assert list(load_params().timeline) == ["one", "two", "three"]
+
+
+def test_what_is_added_is_what_was_checked(project, new, monkeypatch):
+    def problems_of_rows(*given):
+        (new / "facts.csv").write_text("no facts any more")
+        return add_problems(*given)
+
+    add_problems = add.problems_of_rows
+    monkeypatch.setattr(add, "problems_of_rows", problems_of_rows)
+    add_slice(project, "three", new)
+    assert (project / "data/raw/three/facts.csv").read_text().startswith(HEADER)
 
 
 def test_other_data_under_the_name_is_never_overwritten(project, new):
