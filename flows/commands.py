@@ -12,7 +12,7 @@ from rich.markup import escape
 from flows.memory import memory
 from flows.project import Verbose, complaints, console, enter
 from tasks.corpus.text import typed
-from tasks.errors import PerennialError, written_out
+from tasks.errors import PerennialError, out_of_reach, without_password, written_out
 
 INTERRUPTED = 130
 LAST_ERROR = Path(".perennial/last_error.txt")
@@ -38,13 +38,12 @@ def main() -> None:
             raise
         complaints.print(f"[red]{escape(str(error))}[/red]", highlight=False, soft_wrap=True)
         raise SystemExit(error.exit_code) from error
-    except Exception as error:  # a defect of ours or of a library: keep the traceback, show the sentence
+    except Exception as error:
         if verbose:
             raise
-        kept = _keep_traceback()
-        reason = escape(written_out(str(error)))
-        complaints.print(f"[red]{type(error).__name__}: {reason}[/red] ({kept} has the traceback.)")
-        raise SystemExit(1) from error
+        known = out_of_reach(error)
+        complaints.print(f"[red]{escape(str(known or _defect(error)))}[/red]", highlight=False, soft_wrap=True)
+        raise SystemExit(known.exit_code if known else 1) from error
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer's answer to Ctrl-C
             complaints.print("Stopped. Run the same command again to continue.")
@@ -167,10 +166,15 @@ def _terminate(number: int, frame: object) -> NoReturn:
     raise SystemExit(128 + number)  # unwinds, so that the run is noted, and ends what it started
 
 
-def _keep_traceback() -> Path:
-    LAST_ERROR.parent.mkdir(exist_ok=True)
-    LAST_ERROR.write_text(traceback.format_exc(), encoding="utf-8")
-    return LAST_ERROR
+def _defect(error: Exception) -> str:
+    """Of ours or of a library: the sentence, and where its traceback is kept."""
+    reason = f"{type(error).__name__}: {written_out(without_password(str(error)))}"
+    try:
+        LAST_ERROR.parent.mkdir(exist_ok=True)
+        LAST_ERROR.write_text(without_password(traceback.format_exc()), encoding="utf-8")
+    except OSError:
+        return f"{reason} (--verbose shows the traceback.)"
+    return f"{reason} ({LAST_ERROR} has the traceback.)"
 
 
 if __name__ == "__main__":

@@ -41,8 +41,9 @@ def remove_slices(root: Path, name: str, with_later: bool = False) -> str:
             names = [_left_behind(root, name, params)]
         else:
             names = _from(name, params, with_later)
+            text = without_slices((root / PARAMS).read_text(encoding="utf-8"), names)
             _delete_outputs(root, names)
-            _shorten(root, names, params)
+            _replace_params(root, text, [each for each in params.timeline if each not in names])
         kept = [str(path) for each in names if (path := _move_aside(root, each))]
         newest = list(load_params(root / PARAMS).timeline)[-1]
     done = f"Removed {', '.join(names)}; {newest} is the newest slice."
@@ -106,11 +107,11 @@ def _delete_outputs(root: Path, names: list[str]) -> None:
             path.parent.rmdir()
 
 
-def _shorten(root: Path, names: list[str], params: Params) -> None:
+def _replace_params(root: Path, text: str, left: list[str]) -> None:
     before = (root / PARAMS).read_text(encoding="utf-8")
     try:
-        write_file(root / PARAMS, without_slices(before, names).encode())
-        if list(load_params(root / PARAMS).timeline) != [each for each in params.timeline if each not in names]:
+        write_file(root / PARAMS, text.encode())
+        if list(load_params(root / PARAMS).timeline) != left:
             raise BadInput(f"{PARAMS} could not be shortened. Take the slice out by hand.")
     except BaseException:
         write_file(root / PARAMS, before.encode())

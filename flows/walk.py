@@ -8,7 +8,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,14 +71,9 @@ def opened(root: Path, progress: Progress, targets: tuple[str, ...] = (), isolat
         note("running")  # and so it stays if the process is killed
         try:
             yield run
-        except PerennialError:
-            note("failed")
-            raise
-        except Exception:
-            note("failed")
-            raise
-        except BaseException:
-            note("interrupted")
+        except BaseException as error:
+            with suppress(OSError):  # on a full disk, say: what ended the run is told, and not that it can't be noted
+                note("failed" if isinstance(error, Exception) else "interrupted")
             raise
         note("completed")
 

@@ -92,7 +92,7 @@ def test_nothing_is_removed_while_a_run_is_at_work(project):
         remove_slices(project, "two")
 
 
-@pytest.mark.parametrize("fails", ["_shorten", "_move_aside"])
+@pytest.mark.parametrize("fails", ["_replace_params", "_move_aside"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_kill_anywhere_leaves_what_the_same_command_finishes(project, monkeypatch, fails, when):
     run(project)
@@ -120,13 +120,14 @@ def test_a_kill_anywhere_leaves_what_the_same_command_finishes(project, monkeypa
 
 def test_a_slice_that_lost_its_outputs_to_a_kill_gets_them_back_in_the_next_run(project, monkeypatch):
     run(project)
-    monkeypatch.setattr(remove, "_shorten", lambda *_: 1 / 0)
+    monkeypatch.setattr(remove, "_replace_params", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         remove_slices(project, "two")
     assert run(project) == all_of("cached") | {"dataset@two": "restored"}
 
 
 def test_params_that_cant_be_shortened_are_left_as_they_are(project):
+    run(project)
     path = project / "params.yaml"
     path.write_text(
         path.read_text().replace('reference:\n  "two": {previous: one/lm}', 'reference: {"two": {previous: one/lm}}')
@@ -135,6 +136,7 @@ def test_params_that_cant_be_shortened_are_left_as_they_are(project):
     with pytest.raises(BadInput, match="params.yaml: write 'reference' with one slice per line"):
         remove_slices(project, "two")
     assert path.read_text() == before and (project / "data/raw/two").exists()
+    assert (project / DATASET).exists()
 
 
 @pytest.mark.parametrize("checked_out", [True, False])
