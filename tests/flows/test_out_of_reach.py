@@ -7,12 +7,15 @@ import sys
 from contextlib import contextmanager
 
 import pytest
+from rich.console import Console
 
-from flows import commands
+from flows import commands, comparing
 from flows.chat import STORE
-from tasks.errors import out_of_reach
+from flows.progress import Progress
+from tasks.errors import OutOfReach, out_of_reach
 from tasks.memory.store import memories_of, opened, remember
-from tests.flows.conftest import HEADER, all_of, run
+from tasks.params import load_params
+from tests.flows.conftest import HEADER, all_of, run, shell
 from tests.flows.test_add import contents
 
 NEW = HEADER + "Fiji,capital,Suva\nNauru,capital,Yaren\n"
@@ -124,3 +127,26 @@ def test_a_defect_is_told_where_no_traceback_can_be_kept(project, monkeypatch, c
     with no_room():
         code, sentence = said(monkeypatch, capsys, "status")
     assert code == 1 and sentence == "ValueError: http://host is wrong (--verbose shows the traceback.)\n"
+
+
+def test_a_step_that_finds_no_room_says_so_in_one_sentence(project):
+    with no_room():
+        told = shell(project, sys.executable, "-m", "tasks", "origin", "--relations", "data/raw/relations.yaml",
+                     "--out", "out", code=74)  # fmt: skip
+    assert told.count("\n") == 1 and "can't be used (File too large)" in told
+
+
+def test_a_comparison_ends_at_the_first_entry_for_which_there_is_no_room(project, monkeypatch):
+    asked = []
+
+    def run_isolated(words, *_):
+        asked.append(words)
+        raise OutOfReach("There is no room.")
+
+    monkeypatch.setattr(comparing, "run_isolated", run_isolated)
+    page = Progress(Console(quiet=True))
+    at_work = comparing.Comparing(project, load_params(), 0, page, [("naive", 1), ("replay", 1)])
+    with pytest.raises(OutOfReach, match="no room"):
+        at_work.take("naive", 1)
+    assert at_work.take("replay", 1) == comparing.STOPPED
+    assert len(asked) == 1 and not at_work.failed
