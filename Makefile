@@ -6,7 +6,8 @@
 # make bench-retrieval  which ranker finds what: rewrites the tables of docs/retrieval.md
 # make pgvector-server  a PostgreSQL with pgvector for trials; FOLDER=... keeps its data elsewhere
 # make lint   ruff and mypy
-# make clean  removes what was built, never data/raw, dvc.lock or anybody's memories
+# make clean  removes what a run builds again, never data/raw, dvc.lock, the registry or anybody's memories
+# make distclean CONFIRM=yes  also what none can build again: the registry, DVC's cache, Prefect's history
 #
 # Needs Python 3.11 to 3.13 and make. PYTHON=/path/to/python3 chooses one.
 
@@ -20,7 +21,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$name && break; done)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test prove prove-memory bench-index bench-retrieval pgvector-server lint clean
+.PHONY: run test prove prove-memory bench-index bench-retrieval pgvector-server lint clean distclean
 
 run: $(VENV)/installed
 	perennial run
@@ -66,7 +67,14 @@ $(BIN)/python:
 		echo "$(PYTHON) can't make a virtual environment. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; fi
 
 clean:
-	rm -rf data/examples data/pairs data/settings.json models reports mlruns mlflow.db mlflow.db-* .prefect .dvc/cache .dvc/tmp
+	rm -rf data/examples data/pairs data/settings.json models reports .dvc/tmp
 	rm -rf .perennial/scratch .perennial/comparison .perennial/lock .perennial/last_run.json .perennial/last_error.txt
 	rm -rf .perennial/published.json .perennial/published_methods.json
 	rm -rf build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+distclean:
+	if [ "$(CONFIRM)" != yes ]; then \
+		echo "This also deletes the registry (mlflow.db, mlruns), from which users may be served, DVC's cache and Prefect's" >&2; \
+		echo "history (.prefect). No run brings them back. If that is meant: make distclean CONFIRM=yes" >&2; exit 1; fi
+	$(MAKE) clean
+	rm -rf mlruns mlflow.db mlflow.db-* .prefect .dvc/cache

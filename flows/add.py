@@ -11,9 +11,9 @@ from ruamel.yaml.nodes import MappingNode, Node
 from flows import graph as graphs
 from flows.locks import only_run
 from tasks.artifact import partial_path, write_file
-from tasks.corpus.check import checked, listing
+from tasks.corpus.check import listing, problems_of
 from tasks.corpus.examples import examples_of, problems_of_rows
-from tasks.corpus.raw import FILES, RELATIONS, read_raw
+from tasks.corpus.raw import RELATIONS, Raw, files_of, read_raw, unknown_files, wrong_names
 from tasks.corpus.slices import Examples, history
 from tasks.corpus.templates import Templates, read_templates
 from tasks.corpus.text import typed
@@ -38,27 +38,25 @@ def add_slice(root: Path, name: str, folder: Path) -> str:
         params = load_params(root / PARAMS)
         _check_name(root, name, folder, params)
         last = list(params.timeline)[-1]
-        older = _older(root, params)
-        raw, problems = checked(folder, older, params.kind)
-        if not problems:
-            templates = _templates(root, older).extended_by(raw.templates or Templates())
-            problems = problems_of_rows(examples_of(name, raw, older, templates, params.dataset)[0], older)
-        if problems:
-            raise BadInput(f"{folder} is not added:\n{listing(problems)}")
         target = root / RAW / name
         ours = not target.exists()
         before = (root / PARAMS).read_text(encoding="utf-8")
         try:
+            # what is checked is the copy: the source may change meanwhile
+            data = _copied(folder, target) if ours else target
+            raw = _checked(root, name, folder, data, params)
             if ours:
-                _copy(folder, target)
+                data.rename(target)
             large = _size(target) > LARGE
             if large:
                 _track(root, target)
             _append(root, name, params)
             _check_graph(root, name, last)
         except BaseException:
-            write_file(root / PARAMS, before.encode())
+            if (root / PARAMS).read_text(encoding="utf-8") != before:
+                write_file(root / PARAMS, before.encode())
             if ours:
+                shutil.rmtree(partial_path(target), ignore_errors=True)
                 shutil.rmtree(target, ignore_errors=True)
                 target.with_name(f"{name}.dvc").unlink(missing_ok=True)
             raise
@@ -94,7 +92,7 @@ def _with_line(text: str, section: str, line: str) -> str:
     node = next(value for key, value in document.value if key.value == section)
     if node.flow_style:
         raise BadInput(f"{PARAMS}: write '{section}' with one slice per line, so that a line can be added.")
-    first, last = node.value[0][0], _last_leaf(node)
+    first, last = node.value[0][0], last_leaf(node)
     lines = text.splitlines(keepends=True)
     if not lines[-1].endswith("\n"):
         lines[-1] += "\n"
@@ -102,7 +100,8 @@ def _with_line(text: str, section: str, line: str) -> str:
     return "".join(lines)
 
 
-def _last_leaf(node: Node) -> Node:
+def last_leaf(node: Node) -> Node:
+    """Where an entry of YAML that stands over several lines ends."""
     while isinstance(node, MappingNode) and node.value and not node.flow_style:
         node = node.value[-1][1]
     return node
@@ -119,12 +118,27 @@ def _check_name(root: Path, name: str, folder: Path, params: Params) -> None:
 
 def _same(folder: Path, target: Path) -> bool:
     """Whether the copy is there already: the user put it there, or an `add` was killed after copying."""
-    names = _names(folder)
-    return names == _names(target) and not any(filecmp.cmpfiles(folder, target, names, shallow=False)[1:])
+    names, known = ([file.name for file in files_of(each)] for each in (folder, target))
+    return names == known and not any(filecmp.cmpfiles(folder, target, names, shallow=False)[1:])
 
 
-def _names(folder: Path) -> list[str]:
-    return [name for name in (*FILES, RELATIONS) if (folder / name).is_file()]
+def _checked(root: Path, name: str, folder: Path, data: Path, params: Params) -> Raw:
+    """The slice as it was read from `data`, which is what is used of `folder`.
+
+    Raises:
+        BadInput: something is wrong with the names in the folder, or with the rows.
+    """
+    older = _older(root, params)
+    problems = [*wrong_names(folder), *unknown_files(folder)]
+    raw = read_raw(data)
+    if not wrong_names(folder):
+        problems += problems_of(raw, older, params.kind)
+    if not problems:
+        templates = _templates(root, older).extended_by(raw.templates or Templates())
+        problems = problems_of_rows(examples_of(name, raw, older, templates, params.dataset)[0], older)
+    if problems:
+        raise BadInput(f"{folder} is not added:\n{listing(problems)}")
+    return raw
 
 
 def _older(root: Path, params: Params) -> list[Examples]:
@@ -149,13 +163,14 @@ def _templates(root: Path, older: list[Examples]) -> Templates:
     return templates
 
 
-def _copy(folder: Path, target: Path) -> None:
+def _copied(folder: Path, target: Path) -> Path:
+    """The files of a folder, copied into the target's hidden sibling."""
     partial = partial_path(target)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for file in _names(folder):
-        shutil.copyfile(folder / file, partial / file)
-    partial.rename(target)
+    for file in files_of(folder):
+        shutil.copyfile(file, partial / file.name)
+    return partial
 
 
 def _size(folder: Path) -> int:

@@ -1,5 +1,5 @@
-"""The command line: `perennial run | status | add | chat | learn | memory | compare | promote | methods | report |
-push | pull`."""
+"""The command line: `perennial run | status | add | remove | chat | learn | memory | compare | promote | methods |
+report | push | pull`."""
 
 import signal
 import sys
@@ -13,7 +13,7 @@ from rich.markup import escape
 from flows.memory import memory
 from flows.project import Verbose, complaints, console, enter
 from tasks.corpus.text import typed
-from tasks.errors import PerennialError, written_out
+from tasks.errors import PerennialError, out_of_reach, without_password, written_out
 
 INTERRUPTED = 130
 LAST_ERROR = Path(".perennial/last_error.txt")
@@ -39,13 +39,12 @@ def main() -> None:
             raise
         complaints.print(f"[red]{escape(str(error))}[/red]", highlight=False, soft_wrap=True)
         raise SystemExit(error.exit_code) from error
-    except Exception as error:  # a defect of ours or of a library: keep the traceback, show the sentence
+    except Exception as error:
         if verbose:
             raise
-        kept = _keep_traceback()
-        reason = escape(written_out(str(error)))
-        complaints.print(f"[red]{type(error).__name__}: {reason}[/red] ({kept} has the traceback.)")
-        raise SystemExit(1) from error
+        known = out_of_reach(error)
+        complaints.print(f"[red]{escape(str(known or _defect(error)))}[/red]", highlight=False, soft_wrap=True)
+        raise SystemExit(known.exit_code if known else 1) from error
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer's answer to Ctrl-C
             complaints.print("Stopped. Run the same command again to continue.")
@@ -88,6 +87,18 @@ def add(
 
     folder = folder.resolve()
     console.print(escape(add_slice(enter(verbose), name, folder)), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def remove(
+    name: Annotated[str, typer.Argument(parser=typed, metavar="SLICE", help="The newest slice.")],
+    with_later: Annotated[bool, typer.Option("--with-later", help="And all slices that were trained from it.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Take the newest slice out of the timeline again; its data is moved aside."""
+    from flows.remove import remove_slices
+
+    console.print(escape(remove_slices(enter(verbose), name, with_later)), highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -189,13 +200,18 @@ def pull(verbose: Verbose = False) -> None:
 
 
 def _terminate(number: int, frame: object) -> NoReturn:
-    raise SystemExit(128 + number)  # unwinds, so that the run is noted and Prefect's server ends, too
+    raise SystemExit(128 + number)  # unwinds, so that the run is noted, and ends what it started
 
 
-def _keep_traceback() -> Path:
-    LAST_ERROR.parent.mkdir(exist_ok=True)
-    LAST_ERROR.write_text(traceback.format_exc(), encoding="utf-8")
-    return LAST_ERROR
+def _defect(error: Exception) -> str:
+    """Of ours or of a library: the sentence, and where its traceback is kept."""
+    reason = f"{type(error).__name__}: {written_out(without_password(str(error)))}"
+    try:
+        LAST_ERROR.parent.mkdir(exist_ok=True)
+        LAST_ERROR.write_text(without_password(traceback.format_exc()), encoding="utf-8")
+    except OSError:
+        return f"{reason} (--verbose shows the traceback.)"
+    return f"{reason} ({LAST_ERROR} has the traceback.)"
 
 
 if __name__ == "__main__":

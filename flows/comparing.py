@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from flows.isolation import end_all, run_isolated
 from flows.progress import Progress
-from tasks.errors import PerennialError
+from tasks.errors import OutOfReach, PerennialError
 from tasks.params import Params
 
 EXAMPLES = Path("data/examples")
@@ -89,6 +89,9 @@ class Comparing:
             words = [str(EXAMPLES), str(WORK), str(seed), *argv]
             try:
                 run_isolated(words, self.root, self.lock, MODULE, on_line, ONE_THREAD)
+            except OutOfReach:  # no other entry could be written either
+                self.stop()
+                raise
             except PerennialError as error:
                 shown.outcome = None if quiet or self._stopping.is_set() else "failed"
                 return str(error)

@@ -11,12 +11,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks.errors import BadInput, Busy, Corrupt, PerennialError
+from tasks.errors import BadInput, Busy, Corrupt, OutOfReach, PerennialError
 from tasks.litter import is_litter
 
 CODE = "tasks"
 PR_SET_PDEATHSIG = 1  # prctl(2): the signal to get when the parent dies; else kill -9 leaves a second writer
-ERRORS: dict[int, type[PerennialError]] = {error.exit_code: error for error in (BadInput, Corrupt, Busy)}
+ERRORS: dict[int, type[PerennialError]] = {error.exit_code: error for error in (BadInput, Corrupt, OutOfReach, Busy)}
 
 
 _alive: set[subprocess.Popen[str]] = set()

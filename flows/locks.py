@@ -13,7 +13,6 @@ from tasks.errors import Busy
 
 LOCK = Path(".perennial/lock")
 FILE_LOCKS = Path(".dvc/tmp/rwlock")
-SERVER = "prefect.server.api.server:create_app"
 
 
 @contextmanager
@@ -77,20 +76,6 @@ def refuse_other_steps(root: Path) -> None:
             f"A step of `dvc repro` is still at work here (process {process.pid}: {step}). "
             f"Wait until it ends, or stop it with `kill {process.pid}`, and run again."
         )
-
-
-def end_orphaned_server(root: Path) -> None:
-    """End the temporary Prefect server of a run that was killed: nobody else would, and it takes 200 MB.
-
-    A server whose parent still runs belongs to somebody: to a worker, say.
-    """
-    for process in psutil.process_iter(["cmdline", "cwd"]):
-        command, folder = process.info["cmdline"] or [], process.info["cwd"]
-        if SERVER not in command or not folder or Path(folder) != root.resolve():
-            continue
-        parent = process.parent()
-        if not parent or not any("python" in word or "perennial" in word for word in parent.cmdline()[:2]):
-            process.terminate()
 
 
 def mend_after_a_kill(root: Path) -> None:

@@ -1,4 +1,4 @@
-"""The Prefect flow `methods`: a task for what a seed's entries share, then one for each entry and seed.
+"""The Prefect flow of `perennial methods`: a task for what a seed's entries share, then one for each entry and seed.
 
 Prefect schedules, shows and keeps the history; what is finished is decided by each slice's key alone, so no result is
 kept or cached here.

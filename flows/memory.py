@@ -79,14 +79,19 @@ def forget(
     from tasks.memory.near import drop_vectors
     from tasks.params import PARAMS, load_params
 
-    with _store(verbose) as connection:
+    def drop() -> None:
         drop_vectors(STORE.parent / INDEXES, user, load_params(PARAMS).chat.index)
+
+    with _store(verbose) as connection:
+        drop()  # first, as a server of vectors may be away: then nothing is forgotten by half,
         if key is not None:
             count, what = store.forget(connection, user, key), "value"
         elif document is not None:
             count, what = store.forget_source(connection, user, document), "passage"
         else:
-            count = store.forget_all(connection, user)
+            count, what = store.forget_all(connection, user), ""
+        drop()  # and again, as a turn of a chat may have written them meanwhile
+        if everything:
             _say(f"All that was kept of {user} is forgotten: {_count(count, 'valid memory')}.")
             return
     if not count:
@@ -191,7 +196,7 @@ def _write(file: Path, content: bytes) -> None:
     from tasks.artifact import write_file
 
     try:
-        write_file(file, content)
+        write_file(file, content, mode=0o600)
     except OSError as error:
         raise _unwritable(file, error) from error
 

@@ -11,8 +11,8 @@ from flows import graph as graphs
 from flows import walk
 from flows.comparing import EXAMPLES, WORK, Comparing, Pair
 from flows.locks import only_run
-from flows.progress import Progress
-from flows.run import dead_server, prepare_prefect, tell_of_the_first_start, warn
+from flows.progress import Progress, warn
+from flows.server import through_prefect
 from flows.walk import Run
 from tasks import artifact
 from tasks.errors import BadInput, PerennialError, reason_of
@@ -93,27 +93,12 @@ def _finished(root: Path, params: Params, wanted: list[Pair]) -> dict[Pair, list
 
 
 def _compare(comparing: Comparing, console: Console, verbose: bool) -> None:
-    if dead := dead_server():
-        warn(console, f"No Prefect server answers at {dead}; going on without it.")
-        _without_prefect(comparing)
-        return
-    prepare_prefect(comparing.root, verbose)
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    def flow() -> None:
+        from flows.mapping import compare_with_prefect
 
-    from flows.mapping import compare_with_prefect
-    from flows.server import NoServer, serving
+        compare_with_prefect(comparing)
 
-    tell_of_the_first_start(console)
-    try:
-        with (
-            serving(comparing.root, verbose),
-            temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),  # joining its thread takes a second
-        ):
-            compare_with_prefect(comparing)
-    except NoServer as error:
-        warn(console, f"Prefect's server did not start ({error}); going on without it.")
-    except Exception as error:
-        warn(console, f"Prefect failed ({reason_of(error)}); going on without it.")
+    through_prefect(flow, console, verbose)
     _without_prefect(comparing)
 
 

@@ -100,6 +100,11 @@ class Progress:
         self._bars.update(bar, completed=step, detail=f"step {step}{f'/{total}' if total else ''}{loss}")
 
 
+def warn(console: Console, sentence: str) -> None:
+    """Print a sentence about something that the run goes on without."""
+    console.print(f"[yellow]{escape(sentence)}[/yellow]", highlight=False, soft_wrap=True)
+
+
 def _name(address: str) -> str:
     step, _, name = address.partition("@")
     return f"{step + ' ':<15}{name:<12}"

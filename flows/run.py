@@ -1,30 +1,19 @@
-"""`perennial run`: the whole timeline up to date, through Prefect where there is anything to do."""
+"""`perennial run`, the command: the whole timeline up to date, shown in Prefect where the user has a server of it."""
 
-import os
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from flows import walk
-from flows.locks import end_orphaned_server
-from flows.progress import Progress
+from flows.progress import Progress, warn
+from flows.server import through_prefect
 from flows.walk import Run
-from tasks.errors import reason_of
 from tasks.params import Params, load_params
 
 TIMELINE = Path("reports/timeline.json")
 PAGE = Path("reports/index.html")
 COST, COST_PAGE = Path("reports/cost"), Path("reports/cost.html")
-PREFECT_SETTINGS = {
-    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # errors are told once, by the command line
-    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
-    "PREFECT_CLIENT_MAX_RETRIES": "2",  # a server that dies on the way costs seconds then, and not minutes
-}
-SERVER_WAIT = 3.0  # seconds for a Prefect server that was named to answer
 
 
 def run_timeline(
@@ -48,15 +37,12 @@ def run_timeline(
         walk.opened(root, progress, isolated=isolated, sync=sync) as run,
     ):
         if not walk.anything_to_do(run):
-            # a server takes seconds to start: longer than looking
+            # to import prefect takes longer than looking
             run.outcomes.update(dict.fromkeys(run.addresses, "cached"))
             walk.send(run)
             walk.publish(run)
-        elif dead := dead_server():
-            warn(console, f"No Prefect server answers at {dead}; going on without it.")
-            _without_prefect(run)
         else:
-            _with_prefect(run, console, verbose)
+            _bring_up_to_date(run, console, verbose)
     console.print(_told(run, time.monotonic() - started), highlight=False)
     if run.pushed is not None:
         console.print(f"Pushed {run.pushed} files to the DVC remote.", highlight=False)
@@ -85,71 +71,19 @@ def totals_of(params: Params) -> dict[str, int]:
     }
 
 
-def _with_prefect(run: Run, console: Console, verbose: bool) -> None:
-    """Through the flow; if Prefect itself fails on the way, the rest is done without it."""
-    prepare_prefect(run.graph.root, verbose)
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+def _bring_up_to_date(run: Run, console: Console, verbose: bool) -> None:
+    """As a flow run where the user has a Prefect server; what that has not done, without."""
 
-    from flows.server import NoServer, serving
-    from flows.timeline import walk_with_prefect
+    def flow() -> None:
+        from flows.timeline import walk_with_prefect
 
-    tell_of_the_first_start(console)
-    try:
-        with (
-            serving(run.graph.root, verbose),
-            temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),  # joining its thread takes a second
-        ):
-            walk_with_prefect(run)
-    except NoServer as error:
-        warn(console, f"Prefect's server did not start ({error}); going on without it.")
-        _without_prefect(run)
-    except Exception as error:
-        if run.failed:
-            raise
-        warn(console, f"Prefect failed ({reason_of(error)}); going on without it.")
-        _without_prefect(run)
+        walk_with_prefect(run)
 
-
-def warn(console: Console, sentence: str) -> None:
-    """Print a sentence about something that the run goes on without."""
-    console.print(f"[yellow]{escape(sentence)}[/yellow]", highlight=False, soft_wrap=True)
-
-
-def prepare_prefect(root: Path, verbose: bool) -> None:
-    """Before prefect is imported: what it shall not print, and no server that a kill left behind."""
-    for name, value in PREFECT_SETTINGS.items():
-        os.environ.setdefault(name, "INFO" if verbose and "LEVEL" in name else value)
-    end_orphaned_server(root)
-
-
-def tell_of_the_first_start(console: Console) -> None:
-    """Why nothing is seen for a while, where Prefect has no database yet."""
-    from flows.server import has_database
-
-    if not os.environ.get("PREFECT_API_URL") and not has_database():
-        console.print(
-            "Prefect makes its database; that takes 10 to 30 seconds, this once.", style="dim", highlight=False
-        )
-
-
-def _without_prefect(run: Run) -> None:
-    walk.walk(run)
-    walk.send(run)
-    walk.publish(run)
-
-
-def dead_server() -> str | None:
-    """The address of a Prefect server that PREFECT_API_URL names and that does not answer."""
-    address = os.environ.get("PREFECT_API_URL")
-    if not address:
-        return None
-    try:
-        urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=SERVER_WAIT).close()
-    except urllib.error.HTTPError as error:  # it answers, if only to ask for a password; 502 is a proxy's answer
-        return address if error.code >= 500 else None
-    except (OSError, ValueError):
-        return address
-    return None
+    if not through_prefect(flow, console, verbose, ours=lambda: run.failed):
+        walk.walk(run)
+        walk.send(run)
+        if not run.published:
+            walk.publish(run)
 
 
 def _told(run: Run, seconds: float) -> str:

@@ -1,157 +1,90 @@
-"""A Prefect server for one run: started beside it where the user has none, its log in a file, and gone with it.
+"""The Prefect server that the user has, if any: named by Prefect's own settings, asked by Prefect's own client.
 
-Prefect would start one by itself, and does so again and again where it can't come up (a database of a newer Prefect,
-say): minutes, and thousands of lines. It would also print what its parts complain of while they are ended.
+A run needs none and starts none (docs/decisions/015-a-run-needs-no-server.md). Where PREFECT_API_URL, a profile, a .env
+or a prefect.toml names one, what `perennial` does is shown there as a flow run, step by step.
 """
 
 import os
-import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
-from flows.locks import SERVER
-from tasks.errors import LONGEST
+from rich.console import Console
 
-GOODBYE = 5.0  # seconds for what Prefect still has to send, and for the server to end
-MAKING = 120.0  # seconds at most for a database that is not there yet: Prefect makes it in some hundred small steps
-LOG = Path(".perennial/prefect.log")
-ADDRESS = "127.0.0.1"
-REASON = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception)): (.+)$")
-NEWER = "locate revision"  # alembic, about a database of a version that it doesn't know
+from flows.progress import warn
+from tasks.errors import reason_of, without_password
+
+SETTINGS = {
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # errors are told once, by the command line
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
+    "PREFECT_CLIENT_MAX_RETRIES": "2",  # a server that dies on the way costs seconds then, and not minutes
+}
+PATIENCE = 3.0  # seconds for the server to answer
+REFUSALS = (401, 403)
 
 
-class NoServer(Exception):
-    """Prefect has no server to talk to; the text says why."""
+class NoAnswer(Exception):
+    """The server that the settings name does not answer, or not to us; the text says why."""
 
 
-@contextmanager
-def serving(root: Path, verbose: bool = False) -> Iterator[None]:
-    """Let Prefect talk, until the block ends, to the server that its settings name, else to one of our own.
+def through_prefect(
+    flow: Callable[[], None], console: Console, verbose: bool = False, ours: Callable[[], bool] = lambda: False
+) -> bool:
+    """Call a flow, if the user has a Prefect server.
 
     Args:
-        root: the project's folder, where the server's log lies, too.
-        verbose: the log goes to the terminal instead.
+        flow: is called while Prefect talks to that server.
+        console: is told why the work goes on without Prefect, where it should not have to.
+        verbose: show Prefect's own log.
+        ours: whether an error was one of the work itself. It is raised; one of Prefect's is told.
 
-    Raises:
-        NoServer: ours did not come up.
+    Returns:
+        Whether the flow has done the work. If not, what is left of it is to be done without Prefect.
     """
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    if PREFECT_API_URL.value():
-        yield
-        return
-    log = root / LOG
-    log.parent.mkdir(exist_ok=True)
-    address = f"http://{ADDRESS}:{_free_port()}/api"
-    making = not has_database()
-    with log.open("wb") as file:
-        process = _start(root, address, None if verbose else file.fileno())
+    for name, value in SETTINGS.items():  # read when prefect is imported
+        os.environ.setdefault(name, "INFO" if verbose and "LEVEL" in name else value)
     try:
-        _wait_for(process, address, log, making)
-        with temporary_settings({PREFECT_API_URL: address}):
-            try:
-                yield
-            finally:
-                _send_the_rest()
-    finally:
-        process.terminate()
-        try:
-            process.wait(GOODBYE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if not (address := _address()):
+            return False
+        from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+        _ask(address)
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # joining its thread takes a second
+            flow()
+    except NoAnswer as error:
+        warn(console, f"{error}; going on without it.")
+        return False
+    except Exception as error:
+        if ours():
+            raise
+        warn(console, f"Prefect failed ({reason_of(error)}); going on without it.")
+        return False
+    return True
 
 
-def _start(root: Path, address: str, output: int | None) -> "subprocess.Popen[bytes]":
+def _address() -> str | None:
     from prefect.settings import get_current_settings
 
-    port = address.removesuffix("/api").rpartition(":")[2]
-    settings = get_current_settings().to_environment_variables(exclude_unset=True)
-    role = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "--factory", SERVER, "--host", ADDRESS, "--port", port,
-         "--log-level", "error", "--lifespan", "on"],
-        cwd=root,
-        env=os.environ | _database() | settings | role,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        start_new_session=True,  # Ctrl-C is ours: the server must live until the run has said how it ended
-    )  # fmt: skip
+    return get_current_settings().api.url
 
 
-def has_database() -> bool:
-    """Whether Prefect's own database is there already: to make it takes most of the first start."""
-    return _path_of_the_database().exists()
+def _ask(address: str) -> None:
+    """Ask for something that the flow will need: unlike its health a server tells that only to those it knows.
 
+    Raises:
+        NoAnswer: it does not answer, or refuses.
+    """
+    from prefect import get_client
+    from prefect.exceptions import PrefectHTTPStatusError
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-def _path_of_the_database() -> Path:
-    from prefect.settings import PREFECT_HOME
-
-    return PREFECT_HOME.value() / "prefect.db"
-
-
-def _size_of_the_database() -> int:
-    path = _path_of_the_database()
-    files = (path, path.with_name(f"{path.name}-wal"))
-    return sum(each.stat().st_size for each in files if each.exists())
-
-
-def _database() -> dict[str, str]:
-    """Prefect makes a URL of its folder's path as it stands: a '?' in it would end the path."""
-    path = _path_of_the_database()
-    if "?" not in str(path):
-        return {}
-    return {"PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{os.path.relpath(path)}"}
-
-
-def _wait_for(process: "subprocess.Popen[bytes]", address: str, log: Path, making: bool) -> None:
-    """Return when it answers. While it makes its database, it is given up when that has not grown for the patience."""
-    from prefect.settings import PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS
-
-    patience = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()  # 20; 3 to 11 are needed on an idle machine
-    started = time.monotonic()
-    give_up, written = started + patience, -1
-    while time.monotonic() < give_up:
-        if making and written != (written := _size_of_the_database()):
-            give_up = min(started + MAKING, time.monotonic() + patience)
-        if process.poll() is not None:
-            raise NoServer(_cause(log) or f"it ended with code {process.returncode}; {LOG} has its log")
-        try:
-            urllib.request.urlopen(f"{address}/health", timeout=1.0).close()
-        except (OSError, ValueError):
-            time.sleep(0.05)
-        else:
-            return
-    raise NoServer(_cause(log) or f"it did not answer within {round(time.monotonic() - started)} s; {LOG} has its log")
-
-
-def _cause(log: Path) -> str | None:
-    """The last error in a server's log."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    for found in filter(None, map(REASON.match, reversed(lines))):
-        reason = found[2][:LONGEST].rstrip(".")
-        if NEWER in reason:
-            return f"{reason}: .prefect/prefect.db was made by another version of Prefect; move it away"
-        return f"{found[1]}: {reason}"
-    return None
-
-
-def _send_the_rest() -> None:
-    """What Prefect's threads still hold of the run's history: after the server's end they would complain."""
-    from prefect.events.worker import EventsWorker
-
-    EventsWorker.drain_all(timeout=GOODBYE)  # and its other services: they share one list
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind((ADDRESS, 0))
-        return int(one.getsockname()[1])
+    shown = without_password(address)
+    try:
+        with (
+            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+            get_client(httpx_settings={"timeout": PATIENCE}, sync_client=True) as client,
+        ):
+            client.read_flow_runs(limit=1)
+    except Exception as error:  # of the network, of TLS, of a version, or an answer that is none of Prefect's
+        if isinstance(error, PrefectHTTPStatusError) and error.response.status_code in REFUSALS:
+            settings = "PREFECT_API_AUTH_STRING or PREFECT_API_KEY"
+            raise NoAnswer(f"The Prefect server at {shown} refuses the log-in: set {settings}") from error
+        raise NoAnswer(f"No Prefect server answers at {shown} ({reason_of(error.__cause__ or error)})") from error

@@ -1,7 +1,7 @@
 """The Prefect flow: each stage of DVC's graph is a task named by its address, and `publish` is the last one.
 
 Prefect schedules, shows and keeps the history; what is stale is decided by DVC's hashes alone, so no result is
-kept or cached here. prefect.yaml deploys the flow; `perennial run` calls it.
+kept or cached here. prefect.yaml deploys the flow; `perennial run` calls it where the user has a Prefect server.
 """
 
 import os

@@ -8,7 +8,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,7 +46,7 @@ class Run:
     sync: bool = False  # with the DVC remote
     pushed: int | None = None  # files that were new there
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    failed: bool = False  # a step did, as opposed to what schedules it
+    failed: bool = False  # a step or publishing did, as opposed to what schedules them
     published: "Published | None" = None
 
     @property
@@ -87,14 +87,9 @@ def opened(
             if run.sync:
                 remote.ask(graph)
             yield run
-        except PerennialError:
-            note("failed")
-            raise
-        except Exception:
-            note("failed")
-            raise
-        except BaseException:
-            note("interrupted")
+        except BaseException as error:
+            with suppress(OSError):  # on a full disk, say: what ended the run is told, and not that it can't be noted
+                note("failed" if isinstance(error, Exception) else "interrupted")
             raise
         note("completed")
 
@@ -155,9 +150,11 @@ def publish(run: Run) -> None:
     """Publish the models to MLflow; one that is published already costs nothing."""
     from flows.publish import publish_timeline
 
+    run.failed = True
     for stage in run.graph.stages:
         _stop_below_floor(run, stage)  # nothing may have run since the floor was set
     run.published = publish_timeline(run.graph.root)
+    run.failed = False
 
 
 def last_run(root: Path) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from tasks.closure import refuse_other_code
-from tasks.errors import PerennialError
+from tasks.errors import PerennialError, out_of_reach
 from tasks.steps import run_step, usage
 
 
@@ -18,6 +18,11 @@ def main() -> int:
     except PerennialError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except Exception as error:
+        if not (known := out_of_reach(error)):
+            raise
+        print(known, file=sys.stderr)
+        return known.exit_code
     return 0
 
 

@@ -36,6 +36,9 @@ def writing(out: Path) -> Iterator[Path]:
             shutil.rmtree(out)
         partial.rename(out)
         _flush(out.parent)
+    except OSError as error:
+        error.filename = error.filename or str(out)
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -45,19 +48,27 @@ def partial_path(out: Path) -> Path:
     return out.with_name(f".{out.name}.partial")
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write one file so that a reader sees the old bytes or the new ones, never a part."""
+def write_file(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write one file so that a reader sees the old bytes or the new ones, never a part.
+
+    Args:
+        path: of the file.
+        content: all of it.
+        mode: who may read and write it, less what the user's umask takes; 0o600 for what is its owner's alone.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(path)
     try:
-        with partial.open("wb") as file:
+        partial.unlink(missing_ok=True)  # left by a kill, and perhaps of another mode
+        with open(partial, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.rename(path)
-    except OSError:
+    except OSError as error:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+        error.filename = error.filename or str(path)  # a full disk's error names none
         raise
     _flush(path.parent)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from tasks import artifact, closure, evaluate, pretrain, stage1, stage2
-from tasks.errors import BadInput, Corrupt, PerennialError
+from tasks.errors import BadInput, Corrupt, PerennialError, out_of_reach
 from tasks.lm.cost import measured
 from tasks.lm.methods import METHODS
 from tasks.lm.pretrained import BASE
@@ -250,7 +250,10 @@ def main() -> int:
     except PerennialError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    except Exception:
+    except Exception as error:
+        if known := out_of_reach(error):
+            print(known, file=sys.stderr)
+            return known.exit_code
         artifact.write_file(error_file, traceback.format_exc().encode())
         raise
     return 0

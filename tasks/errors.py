@@ -34,13 +34,60 @@ class Corrupt(PerennialError):
     exit_code = 3
 
 
+class OutOfReach(PerennialError):
+    """The disk is full, or a file may not be written: see `out_of_reach`."""
+
+    exit_code = 74
+
+
 class Busy(PerennialError):
     """Another run holds the lock."""
 
     exit_code = 75
 
 
+MAKE_ROOM = "Make room on the disk"
+PERMIT = "See to the owner and the permissions"
+WRITABLE = "Make it writable, or work in a copy elsewhere"
+MENDS = {  # by what the system says, or SQLite: libraries quote it in errors of their own
+    "No space left on device": MAKE_ROOM,
+    "Disk quota exceeded": MAKE_ROOM,
+    "database or disk is full": MAKE_ROOM,
+    "File too large": "Raise the limit of a file's size (`ulimit -f`)",
+    "Read-only file system": WRITABLE,
+    "attempt to write a readonly database": WRITABLE,
+    "unable to open database file": PERMIT,
+    "Permission denied": PERMIT,
+    "Operation not permitted": PERMIT,
+    "Input/output error": "See to the disk: it may be failing",
+    "disk I/O error": "See to the disk: it may be full or failing",
+}
+
+
+def out_of_reach(error: BaseException) -> OutOfReach | None:
+    """The sentence for an error of a disk that is full, read-only or not ours; None if it is another error.
+
+    Args:
+        error: of a library, too, that has an error of the disk for its cause or quotes it.
+    """
+    seen: BaseException | None = error
+    while seen:
+        for said, mend in MENDS.items():
+            if said in str(seen):
+                named = getattr(seen, "filename2", None) or getattr(seen, "filename", None)  # 2: where it is copied to
+                where = written_out(str(named or "A file here or in a library's cache"))
+                return OutOfReach(f"{where} can't be used ({said}). {mend}, and run again: what was finished is kept.")
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
 LONGEST = 300  # characters of a library's reason
+LOG_IN = re.compile(r"(?<=://)[^/\s'\"<>]*@")  # user:password@
+
+
+def without_password(text: str) -> str:
+    """The text with no log-in in any address that it names: an address is shown and kept like that."""
+    return LOG_IN.sub("", text)
 
 
 def reason_of(error: BaseException) -> str:
@@ -49,7 +96,7 @@ def reason_of(error: BaseException) -> str:
     Some libraries write the reason first and advice below, others an announcement ("The following failures occurred:")
     and the reason below it.
     """
-    lines = [" ".join(line.split()) for line in str(error).splitlines()]
+    lines = [" ".join(line.split()) for line in without_password(str(error)).splitlines()]
     lines = [line for line in lines if line and not set(line) <= set("#=-*~ ")]
     if not lines:
         return type(error).__name__

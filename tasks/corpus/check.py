@@ -13,13 +13,7 @@ SHOWN = 20
 
 def check_slice(folder: Path, older: Iterable[Examples] = (), kind: Kind = "time") -> list[Problem]:
     """Everything that is wrong with a raw slice, in the order of files and lines; empty if it may be added."""
-    return checked(folder, older, kind)[1]
-
-
-def checked(folder: Path, older: Iterable[Examples] = (), kind: Kind = "time") -> tuple[Raw, list[Problem]]:
-    """A raw slice as it was read, and everything that is wrong with it."""
-    raw = read_raw(folder)
-    return raw, [*unknown_files(folder), *problems_of(raw, list(older), kind)]
+    return [*unknown_files(folder), *problems_of(read_raw(folder), list(older), kind)]
 
 
 def problems_of(raw: Raw, older: list[Examples], kind: Kind) -> list[Problem]:

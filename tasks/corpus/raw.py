@@ -62,16 +62,8 @@ class Raw:
 
 def read_raw(folder: Path) -> Raw:
     """Read a slice's folder. What is wrong with a row stands in `problems`; nothing is raised for it."""
-    raw = Raw()
-    if not folder.is_dir():
-        raw.problems.append(Problem(str(folder), 0, "there is no such folder."))
-        return raw
+    raw = Raw(problems=wrong_names(folder))
     names = {path.name for path in files_of(folder)}
-    for name in (*FILES, RELATIONS):
-        if name not in names and os.path.lexists(folder / name):
-            raw.problems.append(Problem(name, 0, "is no file, but a folder or a link that leads to none."))
-    if not names & set(FILES):
-        raw.problems.append(Problem(str(folder), 0, f"no data: give at least one of {', '.join(FILES)}."))
     for name in FILES:
         if name in names:
             setattr(raw, name.split(".")[0], _rows(name, folder / name, raw))
@@ -85,6 +77,21 @@ def read_raw(folder: Path) -> Raw:
             if changed := _lines(RELATIONS, folder / RELATIONS, raw.problems)[1]:
                 raw.normalised[RELATIONS] = len(changed)
     return raw
+
+
+def wrong_names(folder: Path) -> list[Problem]:
+    """What is wrong with a slice's folder before any of its files is read."""
+    if not folder.is_dir():
+        return [Problem(str(folder), 0, "there is no such folder.")]
+    names = {path.name for path in files_of(folder)}
+    problems = [
+        Problem(name, 0, "is no file, but a folder or a link that leads to none.")
+        for name in (*FILES, RELATIONS)
+        if name not in names and os.path.lexists(folder / name)
+    ]
+    if not names & set(FILES):
+        problems.append(Problem(str(folder), 0, f"no data: give at least one of {', '.join(FILES)}."))
+    return problems
 
 
 def files_of(folder: Path) -> list[Path]:

@@ -34,6 +34,11 @@ class Known:
             self.memories, self.state = memories_of(connection, user, now), state
         return self.memories
 
+    def gone(self, connection: sqlite3.Connection, user: str, now: datetime) -> set[str]:
+        """The texts that were among the memories when they were read last, and are no longer."""
+        before = self.memories
+        return {each.text for each in before} - {each.text for each in self.read(connection, user, now)}
+
     def used(self, connection: sqlite3.Connection, user: str, memory: Memory, now: datetime, encoder: str = "") -> None:
         """Note that a memory was retrieved, and by the vector of which encoder; it changes none."""
         touch(connection, user, [memory.id], now)
@@ -88,25 +93,27 @@ class Near:
 
     def _brought_up_to_date(self, rows: Iterable[tuple[int, str]]) -> "Index | PgIndex":
         encoder, encoder_sum = self.finder.encoder, self.finder.encoder_sum
+        index = self._index  # another thread may drop it meanwhile
         if self.kind == ON_A_SERVER:
             from tasks.retrieval import pgvector
 
-            if self._index is None:
+            if index is None:
                 width = len(encoder.message_vector(""))
-                self._index = self._open.enter_context(pgvector.opened(self.user, encoder_sum, width))
-            return self._index.current(rows, encoder.vectors)
+                index = self._index = self._open.enter_context(pgvector.opened(self.user, encoder_sum, width))
+            return index.current(rows, encoder.vectors)
         from tasks.retrieval.index_cache import UserIndex
 
-        if self._index is None:
-            self._index = UserIndex(self.folder, self.user, encoder_sum, encoder.vectors, self.kind)
-        return self._index.current(rows)
+        if index is None:
+            index = self._index = UserIndex(self.folder, self.user, encoder_sum, encoder.vectors, self.kind)
+        return index.current(rows)
 
     def _number(self, text: str) -> int:
         from tasks.retrieval.index_cache import digest
 
-        if text not in self._numbers:
-            self._numbers[text] = int.from_bytes(digest(text)[:8], "big") >> 1  # an id has 63 bits
-        return self._numbers[text]
+        number = self._numbers.get(text)
+        if number is None:
+            number = self._numbers[text] = int.from_bytes(digest(text)[:8], "big") >> 1  # an id has 63 bits
+        return number
 
 
 def drop_vectors(folder: Path, user: str, kind: str) -> None:

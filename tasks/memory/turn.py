@@ -133,7 +133,9 @@ def _memory(connection: sqlite3.Connection, user: str, message: str, means: Mean
         return None
     memories = means.known.read(connection, user, now)
     found = means.find(message, [memory.text for memory in memories]) if memories else []
-    if not found:
+    if gone := means.known.gone(connection, user, now):
+        means.drop()  # forgotten while they were looked through: an index may just have been written with them in it
+    if not found or memories[found[0].place].text in gone:
         return None
     best = memories[found[0].place]
     means.known.used(connection, user, best, now, means.encoder)

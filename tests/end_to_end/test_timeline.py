@@ -1,9 +1,8 @@
-"""Two slices through Prefect, DVC and MLflow, for real: what a user does, in a small project."""
+"""Two slices through DVC and MLflow, for real: what a user does, in a small project."""
 
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -51,10 +50,7 @@ def project(tmp_path_factory):
 def test_a_run_ends_with_the_table_the_page_and_the_models(project):
     root, output = project
     assert "Traceback" not in output
-    assert "without it" not in output  # but through Prefect, which prints nothing
-    assert "prefect." not in output
-    states = sqlite3.connect(root / ".prefect/prefect.db").execute("select state_name from flow_run").fetchall()
-    assert states == [("Completed",)]
+    assert not (root / ".prefect/prefect.db").exists()  # no server was named, and none was started
     for part in ("2020", "2021", "retained", "naive", "reports/index.html"):
         assert part in output
     told = json.loads((root / "reports/timeline.json").read_text())

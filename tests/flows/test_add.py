@@ -7,6 +7,7 @@ from flows.add import add_slice, with_slice
 from tasks.artifact import file_sum
 from tasks.errors import BadInput, Busy
 from tasks.params import load_params
+from tests.end_to_end.test_one_file_alone import ALONE
 from tests.flows.conftest import HEADER, PROJECT, all_of, dvc, run
 
 
@@ -118,9 +119,20 @@ def test_a_failure_on_the_way_leaves_everything_as_it_was(project, new, monkeypa
 
 
 def test_an_add_that_was_killed_after_copying_is_finished_by_the_next(project, new):
-    add._copy(new, project / "data/raw/three")
+    add._copied(new, project / "data/raw/three").rename(project / "data/raw/three")
     add_slice(project, "three", new)
     assert list(load_params().timeline) == ["one", "two", "three"]
+
+
+def test_what_is_added_is_what_was_checked(project, new, monkeypatch):
+    def problems_of_rows(*given):
+        (new / "facts.csv").write_text("no facts any more")
+        return add_problems(*given)
+
+    add_problems = add.problems_of_rows
+    monkeypatch.setattr(add, "problems_of_rows", problems_of_rows)
+    add_slice(project, "three", new)
+    assert (project / "data/raw/three/facts.csv").read_text().startswith(HEADER)
 
 
 def test_other_data_under_the_name_is_never_overwritten(project, new):
@@ -143,6 +155,15 @@ def test_large_data_goes_to_dvc(project, new, monkeypatch):
     assert "DVC keeps the data" in said
     assert (project / "data/raw/three.dvc").exists()
     assert run(project)["dataset@three"] == "ran"
+
+
+def test_each_kind_of_file_alone_can_be_added(project, tmp_path):
+    names = [name.partition(".")[0] for name in ALONE]
+    for folder, (file, content) in zip(names, ALONE.items(), strict=True):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).write_text(content)
+        add_slice(project, folder, tmp_path / folder)
+    assert run(project) == all_of("ran") | {f"dataset@{name}": "ran" for name in names}
 
 
 def test_nothing_is_added_while_a_run_is_at_work(project, new):

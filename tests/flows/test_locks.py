@@ -10,7 +10,6 @@ import psutil
 import pytest
 
 from flows import graph as graphs
-from flows import locks
 from flows.locks import is_running, only_run
 from tasks.errors import Busy
 from tests.flows.conftest import all_of, dvc, run
@@ -123,15 +122,3 @@ def test_files_that_dvc_holds_are_a_sentence(project, monkeypatch):
             monkeypatch.setattr(os, "getpid", lambda: other.pid)
     other.kill()
     other.wait()
-
-
-def test_a_killed_runs_server_is_ended_and_nobody_elses(project, tmp_path):
-    command = [sys.executable, "-c", "import time; time.sleep(60)", locks.SERVER]
-    mine = subprocess.Popen(command, cwd=project)
-    start = f"import subprocess; print(subprocess.Popen({command!r}, cwd={str(project)!r}, stdout=-3).pid)"
-    orphan = psutil.Process(int(subprocess.check_output([sys.executable, "-c", start])))
-    locks.end_orphaned_server(project)
-    orphan.wait(timeout=5)
-    assert mine.poll() is None
-    mine.kill()
-    mine.wait()

@@ -112,6 +112,18 @@ def test_an_export_that_can_not_be_written_is_named_and_leaves_nothing(root, nam
     assert sorted(root.iterdir()) == before
 
 
+def test_an_export_is_its_owners_alone_whatever_a_kill_left_in_its_place(root):
+    left = root / ".out.jsonl.partial"
+    left.touch(mode=0o644)
+    before = os.umask(0o022)
+    try:
+        perennial("export", "out.jsonl")
+    finally:
+        os.umask(before)
+    assert (root / "out.jsonl").stat().st_mode & 0o777 == 0o600
+    assert not left.exists()
+
+
 def test_an_export_for_which_the_disk_has_no_room_leaves_nothing(root, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

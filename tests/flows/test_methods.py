@@ -10,6 +10,9 @@ import time
 
 import psutil
 import pytest
+from prefect import get_client
+from prefect.settings import PREFECT_API_URL
+from prefect.testing.utilities import prefect_test_harness
 
 from flows.locks import only_run
 from tests.end_to_end.project import make_project, set_params
@@ -17,15 +20,14 @@ from tests.end_to_end.project import make_project, set_params
 COMMAND = [sys.executable, "-c", "from flows.commands import main; main()", "methods"]
 ENTRIES = {"naive": {}, "replay": {"methods": [{"name": "replay", "share": 0.4}]}}
 BROKEN = {"methods": [{"name": "ewc", "strength": 1.0e38, "samples": 4}]}
-NO_SERVER = "http://127.0.0.1:9/api"  # and so it goes on without Prefect, which takes seconds to start
 
 
-def environment(root, server, mlflow=""):
+def environment(root, server=None, mlflow=""):
     paths = {"PYTHONPATH": str(root), "MLFLOW_TRACKING_URI": mlflow, "PREFECT_HOME": str(root / ".prefect")}
     return os.environ | paths | ({"PREFECT_API_URL": server} if server else {})
 
 
-def methods(root, *words, code=0, server=NO_SERVER, mlflow=""):
+def methods(root, *words, code=0, server=None, mlflow=""):
     environ = environment(root, server, mlflow)
     done = subprocess.run([*COMMAND, *words], cwd=root, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stdout + done.stderr
@@ -34,7 +36,7 @@ def methods(root, *words, code=0, server=NO_SERVER, mlflow=""):
 
 def started(root):
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(COMMAND, cwd=root, env=environment(root, NO_SERVER), **quiet)
+    return subprocess.Popen(COMMAND, cwd=root, env=environment(root), **quiet)
 
 
 def children(process):
@@ -72,18 +74,22 @@ def report(root):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A comparison that was left alone."""
+    """A comparison that was left alone, and that a Prefect server has seen."""
     root = make_project(tmp_path_factory.mktemp("methods") / "project")
     comparison = {"seeds": [1], "first": [], "steps": 20, "processes": 2, "entries": ENTRIES, "default": "replay"}
     set_params(root, comparison=comparison)
-    return root, methods(root, server=None)
+    with prefect_test_harness(server_startup_timeout=120), get_client(sync_client=True) as client:
+        output = methods(root, server=PREFECT_API_URL.value())
+        (shown,) = client.read_flow_runs()
+    assert (shown.state.name, shown.parameters) == ("Completed", {"folder": str(root)})
+    return root, output
 
 
 def test_all_is_trained_once_and_told(whole):
     root, output = whole
     assert "0 of 2 were finished, 2 trained" in output
     assert "replay (default)" in output
-    assert "without it" not in output  # but through Prefect
+    assert "without it" not in output
     told = report(root)
     assert told["entries"].keys() == {"naive", "replay"}
     assert told["entries"]["replay"]["seeds"]["1"]["metrics"]["tflops"] > 0

@@ -1,25 +1,28 @@
-"""Prefect's server for one run: reached past every proxy, given up soon and with its cause where it can't come up."""
+"""The user's Prefect server: named by any of Prefect's settings, past every proxy; without one nothing is started."""
 
 import json
 import os
-import sqlite3
 import subprocess
 import sys
-import time
-from contextlib import nullcontext
+import threading
+from base64 import b64encode
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import StringIO
 
+import prefect
+import psutil
 import pytest
-from prefect.settings import PREFECT_HOME, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, temporary_settings
+from prefect.settings import temporary_settings
 from rich.console import Console
 
 import flows.timeline
 from flows import server
 from flows import walk as walks
-from flows.run import dead_server, run_timeline
-from flows.server import LOG, NoServer, serving
+from flows.run import run_timeline
 
 DEAD = "http://127.0.0.1:9"
+PERENNIAL = [sys.executable, "-m", "flows.commands"]
 ASK = """
 import json, os, threading, urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -64,22 +67,6 @@ def test_no_proxy_for_anything_stays_so():
     assert done.stdout == "*\n"
 
 
-def test_a_proxys_answer_is_not_a_servers(monkeypatch):
-    import urllib.error
-    import urllib.request
-
-    def answers(code):
-        def urlopen(url, timeout):
-            raise urllib.error.HTTPError(url, code, "no", {}, None)
-
-        return urlopen
-
-    monkeypatch.setenv("PREFECT_API_URL", "http://prefect.example.org/api")
-    for code, dead in ((502, True), (503, True), (401, False), (404, False)):
-        monkeypatch.setattr(urllib.request, "urlopen", answers(code))
-        assert (dead_server() is not None) == dead, code
-
-
 @pytest.fixture
 def page():
     return Console(record=True, width=120, file=StringIO())
@@ -90,72 +77,143 @@ def no_publishing(monkeypatch):
     monkeypatch.setattr(walks, "publish", lambda run: None)
 
 
-def instead(monkeypatch, code):
-    """Let another program stand for the server."""
+@contextmanager
+def answering(status, wanted=""):
+    """A server of Prefect's, as far as it is asked before a run; yields its host and what it was told of who asks."""
+    told = []
 
-    def start(root, address, output):
-        return subprocess.Popen([sys.executable, "-c", code], stdout=output, stderr=output)
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            told.append(self.headers["Authorization"])
+            known = not wanted or told[-1] == wanted
+            self.send_response((404 if "csrf" in self.path else status) if known else 401)
+            self.end_headers()
+            self.wfile.write(json.dumps(prefect.__version__ if "version" in self.path else []).encode())
 
-    monkeypatch.setattr(server, "_start", start)
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as here:
+        threading.Thread(target=here.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{here.server_port}", told
+        here.shutdown()
+
+
+def said_by_a_run(project, page, **settings):
+    with temporary_settings({getattr(prefect.settings, name): value for name, value in settings.items()}):
+        run_timeline(project, page)
+    return " ".join(page.export_text().split())
+
+
+def test_without_a_server_nothing_of_prefect_is_started(project, page, no_publishing, tmp_path, monkeypatch):
+    def flow(run):
+        raise AssertionError("there is no server")
+
+    monkeypatch.setattr(flows.timeline, "walk_with_prefect", flow)
+    before = psutil.Process().children()
+    said = said_by_a_run(project, page)
+    assert "0 of 3 steps were up to date, 3 ran" in said and "Prefect" not in said
+    assert psutil.Process().children() == before
+
+
+BASIC, BEARER = f"Basic {b64encode(b'ann:secret').decode()}", "Bearer pnu_secret"
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"),
+    ("log_in", "settings", "wanted"),
     [
-        ("raise SystemExit(3)", "it ended with code 3; .perennial/prefect.log has its log"),
-        ("print('x' * 99_999); raise PermissionError('no, never')", "PermissionError: no, never"),
-        ("import time; time.sleep(60)", "it did not answer within 1 s"),
+        ("", {}, ""),
+        ("ann:secret@", {}, BASIC),
+        ("", {"PREFECT_API_AUTH_STRING": "ann:secret"}, BASIC),
+        ("", {"PREFECT_API_KEY": "pnu_secret"}, BEARER),
     ],
 )
-def test_a_server_that_does_not_come_up_costs_a_sentence_and_the_run_goes_on(
-    project, page, no_publishing, monkeypatch, capfd, code, reason
+def test_a_server_is_asked_as_prefects_own_client_asks_it(
+    project, page, no_publishing, monkeypatch, log_in, settings, wanted
 ):
-    instead(monkeypatch, code)
-    with temporary_settings({PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 1 if "sleep" in code else 60}):
-        run_timeline(project, page)
-    said = page.export_text()
-    assert f"Prefect's server did not start ({reason}" in " ".join(said.split())
-    assert "0 of 3 steps were up to date, 3 ran" in said
-    assert len(said.splitlines()) < 10
-    assert capfd.readouterr() == ("", "")
+    monkeypatch.setattr(flows.timeline, "walk_with_prefect", walks.walk)
+    with answering(200, wanted) as (host, told):
+        said = said_by_a_run(project, page, PREFECT_API_URL=f"http://{log_in}{host}/api", **settings)
+    assert set(told) == {wanted or None}
+    assert "3 ran" in said and "without it" not in said
 
 
-@pytest.mark.parametrize(("grows", "making", "waited"), [(2.0, 60.0, 3), (60.0, 2.0, 2), (0.0, 60.0, 1)])
-def test_while_a_new_database_grows_the_server_is_waited_for(tmp_path, monkeypatch, grows, making, waited):
-    instead(monkeypatch, "import time; time.sleep(60)")
-    began = time.monotonic()
-    monkeypatch.setattr(server, "_size_of_the_database", lambda: min(time.monotonic() - began, grows))
-    monkeypatch.setattr(server, "MAKING", making)
-    settings = {PREFECT_HOME: tmp_path, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 1}
-    with temporary_settings(settings), pytest.raises(NoServer, match=f"within {waited} s"), serving(tmp_path):
-        raise AssertionError("it can't come up")
+@pytest.mark.parametrize(
+    ("status", "wanted", "reason"),
+    [
+        (200, BEARER, "The Prefect server at http://{host}/api refuses the log-in: set PREFECT_API_AUTH_STRING or "),
+        (502, "", "No Prefect server answers at http://{host}/api (Server error '502 Bad Gateway'"),
+        (404, "", "No Prefect server answers at http://{host}/api (Client error '404 Not Found'"),
+    ],
+)
+def test_one_that_is_no_help_is_a_sentence_without_the_password(project, page, no_publishing, status, wanted, reason):
+    with answering(status, wanted) as (host, _):
+        said = said_by_a_run(project, page, PREFECT_API_URL=f"http://ann:secret@{host}/api")
+    assert reason.format(host=host) in said and "going on without it. " in said
+    assert "3 ran" in said
+    assert "secret" not in said
 
 
-def test_a_database_of_a_newer_prefect_is_told_in_one_sentence(tmp_path):
-    database = sqlite3.connect(tmp_path / "prefect.db")
-    database.execute("create table alembic_version (version_num varchar(32) not null)")
-    database.execute("insert into alembic_version values ('ffffffffffff')")
-    database.commit()
-    with (
-        temporary_settings({PREFECT_HOME: tmp_path}),
-        pytest.raises(NoServer) as refused,
-        serving(tmp_path),
-    ):
-        raise AssertionError("it can't come up")
-    assert str(refused.value) == (
-        "Can't locate revision identified by 'ffffffffffff': .prefect/prefect.db was made by another version of "
-        "Prefect; move it away"
+def test_a_server_that_only_a_profile_names_counts(project, tmp_path):
+    profiles = tmp_path / "profiles.toml"
+    profiles.write_text(f'active = "ours"\n[profiles.ours]\nPREFECT_API_URL = "http://ann:secret@{DEAD[7:]}/api"\n')
+    environment = os.environ | {"PREFECT_PROFILES_PATH": str(profiles), "MLFLOW_TRACKING_URI": DEAD}
+    done = subprocess.run(
+        [*PERENNIAL, "run"], cwd=project, env=environment, capture_output=True, text=True, check=False
     )
-    assert "Traceback" in (tmp_path / LOG).read_text()
+    said = done.stdout + done.stderr
+    assert f"No Prefect server answers at {DEAD}/api ([Errno 111] Connection refused); going on without it." in said
+    assert "secret" not in said
 
 
-def test_if_prefect_itself_fails_the_line_that_says_why_is_shown(project, page, no_publishing, monkeypatch):
+def test_if_prefect_itself_fails_the_line_that_says_why_is_shown_and_the_rest_is_done(
+    project, page, no_publishing, monkeypatch
+):
     def dies(run):
+        walks.bring(run, "origin")
         raise ConnectionError("The following failures occurred:\n#### one ####\n[Errno 28] the disk is [full]\nadvice")
 
-    monkeypatch.setattr(server, "serving", lambda *_: nullcontext())
+    monkeypatch.setattr(server, "_ask", lambda address: None)
     monkeypatch.setattr(flows.timeline, "walk_with_prefect", dies)
-    run_timeline(project, page)
-    said = " ".join(page.export_text().split())
+    said = said_by_a_run(project, page, PREFECT_API_URL=DEAD)
     assert "Prefect failed (The following failures occurred: one [Errno 28] the disk is [full]); going on" in said
     assert "3 ran" in said
+
+
+def test_an_error_of_publishing_is_not_blamed_on_prefect_and_publishing_is_not_tried_twice(project, page, monkeypatch):
+    from flows import publish
+
+    tried = []
+
+    def fails(root):
+        tried.append(root)
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(server, "_ask", lambda address: None)
+    monkeypatch.setattr(publish, "publish_timeline", fails)
+    monkeypatch.setattr(flows.timeline, "walk_with_prefect", lambda run: (walks.walk(run), walks.publish(run)))
+    with pytest.raises(ValueError, match="a defect"):
+        said_by_a_run(project, page, PREFECT_API_URL=DEAD)
+    assert tried == [project]
+    assert "Prefect" not in page.export_text()
+
+
+def test_what_was_published_before_prefect_failed_is_not_published_again(project, page, monkeypatch):
+    from flows import publish
+
+    tried = []
+
+    def dies(run):
+        walks.walk(run)
+        walks.publish(run)
+        raise ConnectionError("the server is gone")
+
+    monkeypatch.setattr(server, "_ask", lambda address: None)
+    monkeypatch.setattr(publish, "publish_timeline", lambda root: tried.append(root) or publish.Published())
+    monkeypatch.setattr(flows.timeline, "walk_with_prefect", dies)
+    assert "Prefect failed (the server is gone)" in said_by_a_run(project, page, PREFECT_API_URL=DEAD)
+    assert tried == [project]

@@ -9,8 +9,11 @@ import pytest
 from tasks.memory import near as module
 from tasks.memory.near import Known, Near
 from tasks.memory.store import forget, memories_of, opened, remember
+from tasks.memory.turn import Means, take_turn
+from tasks.retrieval.index_cache import UserIndex
 from tasks.retrieval.rankers import Dense
-from tasks.retrieval.search import Finder
+from tasks.retrieval.search import Finder, Found
+from tests.memory.conftest import Model
 
 SEOUL = timezone(timedelta(hours=9))
 NOON = datetime(2024, 5, 1, 12, tzinfo=SEOUL)
@@ -45,6 +48,53 @@ def test_of_many_memories_the_same_one_is_found_as_if_all_were_scored(finder, tm
     close.drop()
     assert not (tmp_path / "indexes/ann.index").exists()
     assert close.find("one", texts[::-1]) == finder.find("one", texts[::-1])
+
+
+@pytest.fixture
+def many(finder, tmp_path, monkeypatch):
+    """The store of one who has many memories, their index, and what a turn is taken with."""
+    monkeypatch.setattr(module, "MANY", 5)
+    close = Near(finder, tmp_path / "indexes", "ann", "auto")
+    with opened(tmp_path / "m.db") as connection:
+        for number in range(9):
+            remember(connection, "ann", f"key {number}", f"value {number}", NOON)
+        yield connection, Means(find=close.find, find_chunks=None, answer=Model(), drop=close.drop), close
+
+
+@pytest.mark.parametrize("at", ["vectors", "message_vector"])
+def test_what_is_forgotten_during_a_turn_stays_forgotten_in_the_index_too(many, tmp_path, monkeypatch, at):
+    connection, means, close = many
+    encoder, file = close.finder.encoder, tmp_path / "indexes/ann.index"
+    real = getattr(encoder, at)
+
+    def meanwhile(given):
+        with opened(tmp_path / "m.db") as another:
+            forget(another, "ann", "key 3", NOON)
+        close.drop()
+        return real(given)
+
+    monkeypatch.setattr(encoder, at, meanwhile)
+    monkeypatch.setattr(Finder, "find", lambda self, message, texts: [Found(texts.index("[key 3: value 3]"), 1.0)])
+    assert take_turn(connection, "ann", "What is key 3?", means, NOON).retrieved == ()
+    assert not file.exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "MANY", 5)
+    take_turn(connection, "ann", "What is key 4?", means, NOON)
+    assert len(UserIndex(tmp_path / "indexes", "ann", close.finder.encoder_sum, encoder.vectors)._known) == 8
+
+
+def test_a_memory_that_comes_during_a_turn_costs_no_index(many, tmp_path, monkeypatch):
+    connection, means, close = many
+    encoder, real = close.finder.encoder, close.finder.encoder.vectors
+
+    def meanwhile(texts):
+        with opened(tmp_path / "m.db") as another:
+            remember(another, "ann", "town", "Cork", NOON)
+        return real(texts)
+
+    monkeypatch.setattr(encoder, "vectors", meanwhile)
+    take_turn(connection, "ann", "What is key 3?", means, NOON)
+    assert (tmp_path / "indexes/ann.index").exists()
 
 
 def test_few_memories_need_no_index(finder, tmp_path):
