@@ -2,9 +2,9 @@
 
     python install.py '.[test]'
 
-It fills the virtual environment that runs it, with the versions of constraints.txt. uv reads none of pip's settings, and
-without them may find other builds (torch with gigabytes of CUDA instead of the small one that pip was pointed to). So it
-is handed them; where pip was told something that uv has no word for, pip installs.
+It fills the virtual environment that runs it, with the versions of constraints.txt. uv reads none of pip's settings,
+and without them may find other builds: torch with gigabytes of CUDA, and not the small one that pip was pointed to. So
+it is handed them; where pip was told something that uv has no word for, pip installs.
 """
 
 import ast
