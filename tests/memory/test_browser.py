@@ -14,10 +14,10 @@ from tasks.memory.turn import MAX_MESSAGE, Means
 from tasks.memory.web import UserChat, listening, web_app, web_server
 from tasks.retrieval.search import Found
 
-NEEDED = "PERENNIAL_NEEDS_BROWSER"  # set where a browser was installed for these tests: then a skip is a failure
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NONE = "no chromium, chromium-browser or google-chrome on this machine"
-pytestmark = pytest.mark.skipif(not BROWSER and not os.environ.get(NEEDED), reason=NONE)
+if not BROWSER and not os.environ.get("PERENNIAL_NEEDS_BROWSER"):  # CI, which installs one, may not pass them over
+    pytest.skip(f"{NONE}: the page's tests", allow_module_level=True)
 
 expect = playwright.expect
 FLAGS = (  # a container's root can have no sandbox; nothing but the page is fetched
@@ -32,7 +32,7 @@ SCORE = 0.87
 
 @pytest.fixture(scope="module")
 def browser():
-    assert BROWSER, f"{NONE}, and {NEEDED} is set"
+    assert BROWSER, NONE
     with playwright.sync_playwright() as play:
         started = play.chromium.launch(executable_path=BROWSER, args=FLAGS)
         yield started
