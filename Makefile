@@ -50,13 +50,13 @@ lint: $(VENV)/installed-lint
 	ruff format --check .
 	mypy
 
-# One stamp per set of packages; pip runs again only when what it would install may have changed.
+# One stamp per set of packages: they are installed again only when what would come may have changed.
 $(VENV)/installed: WHAT := .
 $(VENV)/installed-test: WHAT := .[test]
 $(VENV)/installed-lint: WHAT := .[test,lint]
 $(VENV)/installed $(VENV)/installed-test $(VENV)/installed-lint: pyproject.toml constraints.txt | $(BIN)/python
-	echo "Installing packages into $(VENV); the first time takes about two minutes ..."
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e "$(WHAT)"
+	echo "Installing packages into $(VENV) ..."
+	$(BIN)/python install.py "$(WHAT)"
 	touch $@
 
 $(BIN)/python:

@@ -5,12 +5,11 @@ import re
 OBEYED = re.compile(  # by a terminal: control characters, and those that change the direction of what follows
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-SECRET = re.compile(r"(?<=://)[^/\s@'\"]+@")  # a name and a password in an address
 
 
 def written_out(text: str) -> str:
-    """The text with what a terminal would obey, and what none could write, as escapes; addresses without passwords."""
-    return OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), SECRET.sub("", text))
+    """The text with what a terminal would obey, and what none could write, as escapes."""
+    return OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class PerennialError(Exception):
@@ -19,7 +18,7 @@ class PerennialError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        return written_out(super().__str__())
+        return written_out(without_password(super().__str__()))
 
 
 class BadInput(PerennialError):

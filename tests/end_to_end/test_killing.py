@@ -11,10 +11,11 @@ def sweep(folder: Path, kills: int, seed: int) -> subprocess.CompletedProcess[st
     return subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
 
 
-def test_a_run_killed_twenty_times_ends_with_the_same_bytes(tmp_path):
-    done = sweep(tmp_path, 20, 1)
+def test_a_run_killed_six_times_ends_with_the_same_bytes(tmp_path):
+    """`make prove` kills three hundred times."""
+    done = sweep(tmp_path, 6, 1)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.startswith("20 kills")
+    assert done.stdout.startswith("6 kills")
 
 
 @pytest.mark.slow

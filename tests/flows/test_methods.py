@@ -34,9 +34,9 @@ def methods(root, *words, code=0, server=None, mlflow=""):
     return done.stdout + done.stderr
 
 
-def started(root):
+def started(root, *words):
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(COMMAND, cwd=root, env=environment(root), **quiet)
+    return subprocess.Popen([*COMMAND, *words], cwd=root, env=environment(root), **quiet)
 
 
 def children(process):
@@ -106,9 +106,9 @@ def test_all_is_trained_once_and_told(whole):
     assert (root / "reports/methods.json").read_bytes() == table  # measured seconds and all
 
 
-def stop_in_the_middle(root, number, mark):
+def stop_in_the_middle(root, words, number, mark):
     """Start it, and stop it once `mark` is there; nothing that it started lives on."""
-    process = started(root)
+    process = started(root, *words)
     wait_until(process, lambda: mark.exists() and children(process))
     at_work = children(process)
     process.send_signal(number)
@@ -117,17 +117,25 @@ def stop_in_the_middle(root, number, mark):
     assert not any(child.is_running() for child in at_work)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_one_that_is_stopped_in_the_middle_goes_on_to_the_same_results(whole, number):
+@pytest.mark.parametrize(
+    ("words", "number"),
+    [
+        (["replay"], signal.SIGKILL),
+        pytest.param([], signal.SIGKILL, marks=pytest.mark.slow),
+        pytest.param([], signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
+def test_one_that_is_stopped_in_the_middle_goes_on_to_the_same_results(whole, words, number):
     root, _ = whole
     expected, work = results(root), root / ".perennial/comparison/1"
-    shutil.rmtree(work / "naive")
-    shutil.rmtree(work / "replay/2021")
-    first_slice = work / "naive/2020/key.json"
-    stop_in_the_middle(root, number, first_slice)
+    shutil.rmtree(work / "replay")
+    if not words:
+        shutil.rmtree(work / "naive/2021")
+    first_slice = work / "replay/2020/key.json"
+    stop_in_the_middle(root, words, number, first_slice)
     made = first_slice.stat().st_mtime_ns
     assert results(root) != expected
-    methods(root)
+    methods(root, *words)
     assert results(root) == expected
     assert first_slice.stat().st_mtime_ns == made  # what was finished is not done again
 
