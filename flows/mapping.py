@@ -40,7 +40,7 @@ def methods(folder: str) -> State:
         folder: the project's; the dead runs of this folder are found by it.
     """
     comparing = _comparing.get()
-    bury_the_dead(folder)
+    bury_the_dead()
     try:
         wait(first.map(comparing.seeds))
         names, seeds = zip(*comparing.pairs, strict=True)

@@ -12,18 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_client, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateName
 from prefect.client.schemas.objects import State
 from prefect.context import get_run_context
-from prefect.states import Completed, Crashed
+from prefect.states import Completed, Crashed, Failed
 from rich.console import Console
 
 from flows import walk
 from flows.progress import Progress
 from flows.walk import Run
+from tasks import machine
 from tasks.closure import refuse_other_code
 
+DELAYS = (30.0, 300.0, 1800.0)  # seconds until a schedule's run tries to publish again
+PLACE, BOOT = "perennial.place", "perennial.boot"
 STATES = {"cached": "Cached", "restored": "Restored", "ran": "Completed"}
 
 _run: ContextVar[Run] = ContextVar("run")
@@ -43,33 +47,76 @@ def push() -> None:
 
 
 @task(name="publish", task_run_name="publish", retries=0, cache_policy=NO_CACHE, persist_result=False)
-def publish() -> None:
+def publish() -> State:
     """Publish every slice's model to MLflow."""
-    walk.publish(_run.get())
+    run = _run.get()
+    walk.publish(run)
+    show_decisions(run)
+    return outcome_of(run)
+
+
+def worth_a_retry(task: Any, task_run: Any, state: State) -> bool:
+    """Of `publish`: only a server that is away comes back by itself."""
+    return bool(state.name == "NotPublished")
 
 
 @flow(name="perennial", retries=0, persist_result=False)
-def timeline(folder: str = ".", isolated: bool = False) -> None:
+def timeline(folder: str = ".", isolated: bool = False) -> State:
     """Bring the whole timeline up to date and publish it.
+
+    It ends as Completed, as NotPublished where MLflow was away, or as NotAccepted where the gate refused the newest
+    slice or leaves it to a person: on a schedule nobody reads what a run prints.
 
     Args:
         folder: the project's.
         isolated: run each step in a process of its own.
     """
+    scheduled = _run.get(None) is None
     with _at_work(Path(folder).resolve(), isolated) as run:
-        bury_the_dead(folder)
+        bury_the_dead()
         for address in run.addresses:
             stage(address)
         if run.sync:
             push()
-        publish()
+        last = publish
+        if scheduled:
+            last = publish.with_options(
+                retries=len(DELAYS), retry_delay_seconds=list(DELAYS), retry_condition_fn=worth_a_retry
+            )
+        ended = last(return_state=True)
+        if not run.published:
+            ended.result()
+        return outcome_of(run)
+
+
+def outcome_of(run: Run) -> State:
+    """How the run ended, as a state of its own kind."""
+    problem = run.published.problem if run.published else None
+    if not problem:
+        return Completed()
+    return Failed(name=type(problem).__name__, message=str(problem))
+
+
+def show_decisions(run: Run) -> None:
+    """What the gate decided about the newest slice, rule by rule, as an artifact; or why nothing was published."""
+    published = run.published
+    if not published:
+        return
+    if not published.decisions:
+        create_markdown_artifact(str(published.problem), key="not-published")
+        return
+    name, decision = list(published.decisions.items())[-1]
+    rules = [dict(zip(("decision", "rule"), reason.split(": ", 1), strict=True)) for reason in decision["reasons"]]
+    create_table_artifact(rules, key="gate", description=f"{name}: {decision['decision']}")
 
 
 def walk_with_prefect(run: Run) -> None:
-    """Call the flow on a run that is already open."""
+    """Call the flow on a run that is already open; what could not be published is told by who opened it."""
     token = _run.set(run)
     try:
-        timeline(str(run.graph.root.resolve()), run.isolated)
+        state = timeline(str(run.graph.root.resolve()), run.isolated, return_state=True)
+        if not run.published:
+            state.result()
     finally:
         _run.reset(token)
 
@@ -90,14 +137,19 @@ def _at_work(root: Path, isolated: bool) -> Iterator[Run]:
             _run.reset(token)
 
 
-def bury_the_dead(folder: str) -> None:
-    """Mark runs of this folder as crashed that a kill left `Running`: we hold its lock, so none of them lives.
+def bury_the_dead() -> None:
+    """Mark runs of this folder on this host as crashed that a kill left `Running`: we hold its lock, so none lives.
 
-    The folder is found among the parameters: a tag would make Prefect ask for a concurrency slot at every task.
+    They are known by labels: in containers every host has the same folder, and a tag would make Prefect ask for a
+    concurrency slot at every task.
     """
     alive: Any = get_run_context()
     names = FlowRunFilterStateName(any_=["Running", "Cancelling"])
     with get_client(sync_client=True) as client:
+        client.update_flow_run_labels(alive.flow_run.id, {PLACE: machine.place(), BOOT: machine.boot()})
         for each in client.read_flow_runs(flow_run_filter=FlowRunFilter(state=FlowRunFilterState(name=names))):
-            if each.id != alive.flow_run.id and each.parameters.get("folder") == folder:
+            began = each.start_time or each.created
+            started = began.timestamp() if began else 0.0
+            place, boot = (str(each.labels.get(label, "")) for label in (PLACE, BOOT))
+            if each.id != alive.flow_run.id and machine.is_dead(place, boot, started):
                 client.set_flow_run_state(each.id, Crashed(message="Its process was killed."), force=True)

@@ -14,6 +14,8 @@ from rich.console import Console
 
 from flows import timeline, walk
 from flows.progress import Progress
+from flows.publish import NotAccepted, NotPublished, Published
+from tasks import machine
 from tasks.errors import BadInput
 from tests.flows.conftest import HEADER, STAGES
 from tests.flows.test_remote import name_remote
@@ -81,13 +83,16 @@ def test_each_stage_is_a_task_and_publishing_the_last(server, project, published
 def test_a_worker_runs_the_flow_alone_and_runs_that_were_killed_are_marked(server, project, published, monkeypatch):
     monkeypatch.setattr("tasks.closure.ROOT", project / "tasks")
     through_prefect(project)
-    here, elsewhere = {"folder": str(project)}, {"folder": "/elsewhere"}
+    here = {timeline.PLACE: machine.place(), timeline.BOOT: machine.boot()}
+    another_host = here | {timeline.PLACE: "another host, the same folder"}
     with get_client(sync_client=True) as client:
-        killed = client.create_flow_run(timeline.timeline, parameters=here, state=Running())
-        others = client.create_flow_run(timeline.timeline, parameters=elsewhere, state=Running())
+        runs = []
+        for labels in (here, another_host):
+            running = client.create_flow_run(timeline.timeline, parameters={"folder": str(project)}, state=Running())
+            client.update_flow_run_labels(running.id, labels)
+            runs.append(running.id)
         through_prefect(project)
-        assert state_of(client, killed.id) == "Crashed"
-        assert state_of(client, others.id) == "Running"
+        assert [state_of(client, each) for each in runs] == ["Crashed", "Running"]
     text = (project / "params.yaml").read_text()
     (project / "params.yaml").write_text(text.replace("sync: false", "sync: true"))
     name_remote(project, project.parent / "store")
@@ -95,6 +100,48 @@ def test_a_worker_runs_the_flow_alone_and_runs_that_were_killed_are_marked(serve
     assert published == [project] * 3
     assert {path.name for path in (project.parent / "store").iterdir()} == {"files", "runs"}
     assert walk.last_run(project)["outcome"] == "completed"
+
+
+REFUSED = {
+    "decision": "refused",
+    "reasons": ["ok: metrics that are not finite 0, at most 0 allowed", "FAILED: new facts 0.1, at least 0.8 asked"],
+    "open": ["FAILED: new facts 0.1, at least 0.8 asked"],
+}
+
+
+@pytest.mark.parametrize(
+    ("problem", "decisions", "state", "tries", "artifact"),
+    [
+        (NotPublished("MLflow is away."), {}, "NotPublished", 4, "not-published"),
+        (NotAccepted("two was not accepted."), {"two": REFUSED}, "NotAccepted", 1, "gate"),
+    ],
+)
+def test_a_schedule_is_not_green_when_nothing_was_published_or_the_newest_was_refused(
+    server, project, published, monkeypatch, problem, decisions, state, tries, artifact
+):
+    def publish_timeline(root):
+        published.append(root)
+        return Published(decisions=decisions, problem=problem)
+
+    monkeypatch.setattr("tasks.closure.ROOT", project / "tasks")
+    monkeypatch.setattr(sys.modules["flows.publish"], "publish_timeline", publish_timeline)
+    monkeypatch.setattr(timeline, "DELAYS", (0.0, 0.0, 0.0))
+    ended = timeline.timeline(str(project), return_state=True)
+    assert (ended.name, ended.is_failed(), ended.message) == (state, True, str(problem))
+    assert len(published) == tries
+    with get_client(sync_client=True) as client:
+        assert artifact in {each.key for each in client.read_artifacts()}
+
+
+def test_one_that_was_away_is_tried_again_and_then_all_is_well(server, project, published, monkeypatch):
+    answers = [
+        Published(problem=NotPublished("away")),
+        Published(decisions={"two": REFUSED | {"decision": "accepted"}}),
+    ]
+    monkeypatch.setattr("tasks.closure.ROOT", project / "tasks")
+    monkeypatch.setattr(sys.modules["flows.publish"], "publish_timeline", lambda root: answers.pop(0))
+    monkeypatch.setattr(timeline, "DELAYS", (0.0, 0.0, 0.0))
+    assert timeline.timeline(str(project), return_state=True).name == "Completed"
 
 
 def state_of(client, name: UUID) -> str:
