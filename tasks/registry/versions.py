@@ -31,9 +31,9 @@ SCORES_TAG, SCORES_RUN_TAG = "perennial.scores", "perennial.scores_run"
 LM, RETRIEVER = "lm", "retriever"
 SCORES, OUTCOMES = "scores.json", "outcomes.json"
 TIMELINE_RUN = "timeline"
-REQUIREMENTS = (  # what the served model imports: tested against its imports
-    "mlflow", "torch", "transformers", "tokenizers", "safetensors", "pydantic", "ruamel.yaml", "peft", "numpy",
-    "sentence-transformers", "scikit-learn", "bm25s", "faiss-cpu",
+REQUIREMENTS = (  # what the served model imports (tests/registry/test_serving.py compares)
+    "mlflow", "torch", "transformers", "tokenizers", "safetensors", "peft", "sentence-transformers", "scikit-learn",
+    "scipy", "numpy", "bm25s", "regex", "pydantic", "ruamel.yaml",
 )  # fmt: skip
 GONE = "RESOURCE_DOES_NOT_EXIST"  # MLflow's code of what was deleted, or never was
 MAX_DIGEST = 36  # of MLflow's data sets
@@ -236,12 +236,15 @@ def _register(client: "MlflowClient", names: Names, run_id: str, publication: Pu
 
     import mlflow
 
+    from tasks.registry.serving import SIGNATURE
+
     with mlflow.start_run(run_id=run_id), _plain_folders(publication) as folders:  # and end the run
         logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("serving.py")),
             artifacts={name: folder.as_uri() for name, folder in folders.items()},  # a path would be read as a URI
             code_paths=[str(Path(__file__).parents[1])],
+            signature=SIGNATURE,
             pip_requirements=[f"{name}=={installed(name).split('+')[0]}" for name in REQUIREMENTS],
         )
     _check_stored(logged.model_uri, publication)
