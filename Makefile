@@ -68,8 +68,7 @@ $(BIN)/python:
 
 clean:
 	rm -rf data/examples data/pairs data/settings.json models reports .dvc/tmp
-	rm -rf .perennial/scratch .perennial/comparison .perennial/lock .perennial/last_run.json .perennial/last_error.txt
-	rm -rf .perennial/published.json .perennial/published_methods.json
+	rm -rf .perennial/scratch .perennial/serving .perennial/comparison .perennial/lock .perennial/last_run.json .perennial/last_error.txt
 	rm -rf build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 distclean:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-REBUILT = ("models/2020/lm/model", "reports/index.html", "data/examples/base/rows", ".perennial/published.json")
+REBUILT = ("models/2020/lm/model", "reports/index.html", "data/examples/base/rows", ".perennial/serving/1-ab/lm")
 KEPT = ("data/raw/2020/facts.csv", "dvc.lock", ".perennial/memories.db", ".perennial/removed/2021/facts.csv")
 NEVER_AGAIN = ("mlflow.db", "mlruns/1/run", ".dvc/cache/files", ".prefect/prefect.db")
 
