@@ -5,7 +5,7 @@ changed and it was not accepted. What was decided stays written.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,12 @@ from tasks.registry.champion import (
 )
 from tasks.registry.store import Names
 from tasks.registry.versions import OUTCOMES, SCORES, SCORES_TAG, SLICE_TAG, aliases_of, measured_of
-from tasks.scoring.gate import Evidence, decide
+from tasks.scoring.gate import Evidence, Rule, Verdict, decide
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-Decision = dict[str, Any]  # decision, reasons, open: those of them that are not fulfilled, against: a version's number
+Decision = dict[str, Any]  # decision; rules; reasons: they in words; open: those not fulfilled; against: a version
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ class Judge:
         )
         decision = {
             "decision": verdict.decision,
+            "rules": [asdict(rule) for rule in verdict.rules],
             "reasons": [rule.told() for rule in verdict.rules],
             "open": [rule.told() for rule in verdict.rules if rule.decision != "ok"],
             "against": _number(against),
@@ -100,6 +101,14 @@ class Judge:
         }
         write_verdict(self.client, self.names, version, decision)
         return decision
+
+
+def verdict_in(decision: Decision) -> Verdict | None:
+    """The gate's verdict behind a decision; None if a person decided."""
+    if "rules" not in decision:
+        return None
+    rules = [Rule(**rule | {"interval": tuple(rule["interval"] or ()) or None}) for rule in decision["rules"]]
+    return Verdict(decision["decision"], tuple(rules))
 
 
 def evidence_in(folder: Path) -> Evidence:

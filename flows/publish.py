@@ -111,12 +111,12 @@ def _problem(decisions: "dict[str, Decision]", newest: str, made: dict[str, Any]
     verdict = decisions[newest]
     if verdict["decision"] == "accepted":
         return None
-    why = "; ".join(verdict["open"]) or "; ".join(verdict["reasons"])
+    why, number = "; ".join(verdict["open"]), made[newest].version
     if verdict["decision"] == "refused":
         return NotAccepted(f"{newest} was not accepted, and users keep the champion: {why}.")
-    number = made[newest].version
     return NotAccepted(
-        f"{newest} waits for a person: {why}. To accept it: `perennial promote {number} --because REASON`."
+        f"{newest} waits for a person, and users keep the champion: {why}. To accept it: "
+        f"`perennial promote {number} --because REASON`."
     )
 
 

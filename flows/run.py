@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -113,6 +114,8 @@ def _print_table(run: Run, console: Console) -> None:
         return
     for name, reason in published.refused.items():
         warn(console, f"{name} was not accepted: {reason}")
+    if published.decisions and published.problem:
+        _print_verdict(*list(published.decisions.items())[-1], console)
     console.print(
         f"Champion: {published.champion or published.no_champion}. The whole story: {PAGE}. "
         "Talk with it: `perennial chat`.",
@@ -120,3 +123,11 @@ def _print_table(run: Run, console: Console) -> None:
     )
     if published.problem:
         raise published.problem
+
+
+def _print_verdict(name: str, decision: dict[str, Any], console: Console) -> None:
+    from flows.judge import verdict_in
+    from tasks.reporting.verdict import print_verdict
+
+    if verdict := verdict_in(decision):
+        print_verdict(console, name, verdict)

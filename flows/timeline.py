@@ -106,7 +106,8 @@ def show_decisions(run: Run) -> None:
         create_markdown_artifact(str(published.problem), key="not-published")
         return
     name, decision = list(published.decisions.items())[-1]
-    rules = [dict(zip(("decision", "rule"), reason.split(": ", 1), strict=True)) for reason in decision["reasons"]]
+    columns = ("name", "value", "bound", "interval", "decision", "note")
+    rules = [{column: rule[column] for column in columns} for rule in decision.get("rules", [])]
     create_table_artifact(rules, key="gate", description=f"{name}: {decision['decision']}")
 
 

@@ -68,7 +68,7 @@ def serve(
         store: the SQLite file of memories.
         user: whose memories are read and written.
         settings: params.yaml's section `chat`.
-        name: whose model it is: the slice.
+        name: which model it is, for people.
         port: on this machine, for this machine alone.
         console: where the address is shown.
         documents: how they are used, see load_means.
@@ -86,7 +86,7 @@ def serve(
                 settings.memories,
             )
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        app = web_app(chat, f"The model of {name}, with the memories of {user}", port, token)
+        app = web_app(chat, f"{name}, with the memories of {user}", port, token)
         address = f"http://{ADDRESS}:{port}/#{token}"
         console.print(f"The chat is at {address} (Ctrl-C ends it).", highlight=False, soft_wrap=True)
         with suppress(KeyboardInterrupt):

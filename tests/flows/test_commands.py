@@ -8,13 +8,14 @@ import sys
 import time
 from io import StringIO
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import pytest
 from rich.console import Console
 
 from flows import commands
 from flows.chat import chat_with
+from flows.publish import NotAccepted, NotPublished, Published
 from flows.run import run_timeline
 from flows.status import print_status
 from tasks.errors import BadInput
@@ -22,8 +23,8 @@ from tests.flows.conftest import HEADER, run, shell
 
 PERENNIAL = [sys.executable, "-m", "flows.commands"]
 STAND_INS = {
-    "flows.publish": {"publish_timeline": lambda root: SimpleNamespace(champion="two", warning="", reasons={})},
-    "tasks.registry.versions": {"champion": lambda: "two"},
+    "flows.publish": {"publish_timeline": lambda root: Published(champion="two (version 5)")},
+    "tasks.registry.champion": {"champion": lambda names: "two (version 5)"},
     "tasks.reporting.summary": {"print_summary": lambda console, path: console.print("the table")},
 }
 
@@ -109,7 +110,7 @@ def test_status_shows_each_step_of_each_slice(project, stand_ins, page):
         [" one   ", " fresh   "],
         [" two   ", " stale   "],
     ]
-    assert "Champion: two" in said
+    assert "Champion: two (version 5)" in said
     assert "ended well" in said
     assert "1 of 3 steps are to be done" in said
 
@@ -130,10 +131,39 @@ def test_chat_needs_a_model_and_says_how_to_get_one(project, stand_ins, page, mo
     with pytest.raises(BadInput, match="There is no slice ''"):
         chat_with(project, "", "me", page)
     with pytest.raises(BadInput, match="models/two/lm is missing or incomplete. Run `perennial run`"):
-        chat_with(project, None, "me", page)
-    monkeypatch.setattr(sys.modules["tasks.registry.versions"], "champion", lambda: None)
+        chat_with(project, "two", "me", page)
+    module = sys.modules["tasks.registry.champion"]
+    monkeypatch.setattr(module, "scores_of", None, raising=False)
+    monkeypatch.setattr(module, "Champion", None, raising=False)
+    monkeypatch.setattr(module, "champion", lambda names: None)
     with pytest.raises(BadInput, match="No model is champion yet"):
         chat_with(project, None, "me", page)
+
+
+def test_status_says_that_nobody_knows_where_the_registry_is_away(project, page, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    print_status(project, page)
+    assert "Champion: unknown. The MLflow server http://127.0.0.1:9 does not answer" in page.export_text()
+
+
+@pytest.mark.parametrize(
+    ("published", "code", "champion"),
+    [
+        (Published(problem=NotPublished("MLflow is away.")), 4, "unknown"),
+        (Published(champion="one (version 1)", decisions={"two": {}}, problem=NotAccepted("two: no.")), 5, "one (ver"),
+    ],
+)
+def test_a_run_that_publishes_nothing_or_is_refused_ends_so_and_tells_the_table_first(
+    project, stand_ins, page, monkeypatch, published, code, champion
+):
+    run(project)
+    monkeypatch.setattr(sys.modules["flows.publish"], "publish_timeline", lambda root: published)
+    with pytest.raises(type(published.problem)) as ended:
+        run_timeline(project, page)
+    assert ended.value.exit_code == code
+    said = page.export_text()
+    assert f"Champion: {champion}" in said
+    assert "All 3 steps were up to date" in said
 
 
 def test_a_finished_step_is_one_plain_line_where_there_is_no_terminal(project, stand_ins, page):

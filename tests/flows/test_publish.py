@@ -6,6 +6,7 @@ import time
 import mlflow
 import pytest
 
+from flows.judge import verdict_in
 from flows.promote import promote_version
 from flows.publish import NotAccepted, NotPublished, publish_timeline
 from tasks import artifact
@@ -109,6 +110,8 @@ def test_a_slice_that_fails_the_gate_is_challenger_and_its_reason_a_tag(root):
     assert isinstance(done.problem, NotAccepted)
     assert "two was not accepted" in str(done.problem)
     assert "new facts 0.100" in str(done.problem)
+    verdict = verdict_in(done.decisions["two"])
+    assert verdict.told("FAILED") in str(done.problem)
     challenger = versions.find_version(client, NAMES, "challenger")
     assert challenger.tags[versions.SLICE_TAG] == "two"
     assert "new facts 0.100" in challenger.tags[champions.GATE_TAG]

@@ -1,6 +1,7 @@
 """The Prefect flow, on a real server of its own; everything that needs none is tested without."""
 
 import sys
+from dataclasses import asdict
 from types import ModuleType
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from flows.progress import Progress
 from flows.publish import NotAccepted, NotPublished, Published
 from tasks import machine
 from tasks.errors import BadInput
+from tasks.scoring.gate import Rule
 from tests.flows.conftest import HEADER, STAGES
 from tests.flows.test_remote import name_remote
 
@@ -104,6 +106,7 @@ def test_a_worker_runs_the_flow_alone_and_runs_that_were_killed_are_marked(serve
 
 REFUSED = {
     "decision": "refused",
+    "rules": [asdict(Rule("new facts", 0.1, 0.8, (0.0, 0.3), "FAILED"))],
     "reasons": ["ok: metrics that are not finite 0, at most 0 allowed", "FAILED: new facts 0.1, at least 0.8 asked"],
     "open": ["FAILED: new facts 0.1, at least 0.8 asked"],
 }
