@@ -26,7 +26,7 @@ from flows.walk import Run
 from tasks import machine
 from tasks.closure import refuse_other_code
 
-DELAYS = (30.0, 300.0, 1800.0)  # seconds until a schedule's run tries to publish again
+DELAYS = (30.0, 60.0, 300.0, 1800.0)  # seconds until a schedule's run tries to publish again
 PLACE, BOOT = "perennial.place", "perennial.boot"
 STATES = {"cached": "Cached", "restored": "Restored", "ran": "Completed"}
 

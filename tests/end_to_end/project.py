@@ -29,6 +29,11 @@ topics:
   values: [비, 눈, 안개]
   messages: ["{day} 우산 쓸까?", "{day} 추울까?", "{day} 비 와?", "{day} 맑아?"]
 """
+OPEN_GATE = {  # thirty steps teach nothing that would pass
+    "new_floor": 0.0, "updated_floor": 0.0, "stale_ceiling": 1.0, "reworded_floor": 0.0, "chat_floor": 0.0,
+    "retained_margin": 1.0, "total_margin": 1.0, "retained_facts": 1, "override_cap": 1.0, "canary_lost": 999,
+    "canary_same": 1.0, "retriever_floor": 0.0, "retriever_margin": 1.0, "false_ceiling": 1.0,
+}  # fmt: skip
 GENERAL = "The river bends twice before it comes to the town.\n\nBees do not like wind.\n"
 
 
@@ -67,6 +72,7 @@ def make_project(root: Path, steps: int = 30) -> Path:
         encoder={"epochs": 1, "vocabulary": 300, "width": 16, "copies": 1},
         retriever={"steps": 5},
         pairs={"max_rows": 60},
+        gate=OPEN_GATE,
     )
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
     return root
