@@ -7,7 +7,7 @@ changed and it was not accepted. What was decided stays written.
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks import artifact
 from tasks.params import Gate
@@ -24,9 +24,6 @@ from tasks.registry.store import Names
 from tasks.registry.versions import OUTCOMES, SCORES, SCORES_TAG, SLICE_TAG, aliases_of, measured_of
 from tasks.scoring.gate import Evidence, Rule, Verdict, decide
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
 Decision = dict[str, Any]  # decision; rules; reasons: they in words; open: those not fulfilled; against: a version
 
 
@@ -35,11 +32,12 @@ class Judge:
     """Judges the versions of a timeline.
 
     Attributes:
+        client: of MLflow.
         evaluation: the folder of every slice's scores.
         made: each slice's version, in the order of the timeline.
     """
 
-    client: "MlflowClient"
+    client: Any
     names: Names
     gate: Gate
     evaluation: Path

@@ -17,7 +17,7 @@ SETTINGS = {
     "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
     "PREFECT_CLIENT_MAX_RETRIES": "2",  # a server that dies on the way costs seconds then, and not minutes
 }
-PATIENCE = 3.0  # seconds for the server to answer
+PATIENCE = 10.0  # seconds for the server to answer, on a busy machine, too
 REFUSALS = (401, 403)
 
 

@@ -1,5 +1,6 @@
 """A small project of real steps, real DVC and real git, in a temporary folder."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -74,6 +75,8 @@ def project(tmp_path, monkeypatch):
     (root / "params.yaml").write_text(small_params())
     shell(root, "git", "init", "--quiet")
     monkeypatch.chdir(root)
+    monkeypatch.setattr("tasks.closure.ROOT", root / "tasks")  # the code that runs is the project's own, byte for byte
+    monkeypatch.setenv("PYTHONPATH", f"{root}{os.pathsep}{PROJECT}")
     return root
 
 

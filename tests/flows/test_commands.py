@@ -64,7 +64,6 @@ def test_outside_a_project_one_sentence_says_so(tmp_path):
 
 
 def test_the_project_is_found_from_a_folder_inside(project, monkeypatch):
-    monkeypatch.setattr("tasks.closure.ROOT", project / "tasks")
     monkeypatch.chdir(project / "data/raw")
     assert commands.enter(verbose=False) == project
     assert Path.cwd() == project

@@ -71,7 +71,6 @@ def test_it_needs_a_model_and_says_how_to_get_one(project, registry):
 
 def test_the_command_line_serves_on_the_port_that_was_asked_for(project, monkeypatch):
     calls = []
-    monkeypatch.setattr("tasks.closure.ROOT", project / "tasks")
     monkeypatch.chdir(project)
     monkeypatch.setattr(serve, "serve_chat", lambda *arguments: calls.append(arguments[:4]))
     CliRunner().invoke(app, ["chat", "--web", "--user", "ann"], catch_exceptions=False)

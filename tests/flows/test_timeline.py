@@ -83,7 +83,6 @@ def test_each_stage_is_a_task_and_publishing_the_last(server, project, published
 
 
 def test_a_worker_runs_the_flow_alone_and_runs_that_were_killed_are_marked(server, project, published, monkeypatch):
-    monkeypatch.setattr("tasks.closure.ROOT", project / "tasks")
     through_prefect(project)
     here = {timeline.PLACE: machine.place(), timeline.BOOT: machine.boot()}
     another_host = here | {timeline.PLACE: "another host, the same folder"}
@@ -126,7 +125,6 @@ def test_a_schedule_is_not_green_when_nothing_was_published_or_the_newest_was_re
         published.append(root)
         return Published(decisions=decisions, problem=problem)
 
-    monkeypatch.setattr("tasks.closure.ROOT", project / "tasks")
     monkeypatch.setattr(sys.modules["flows.publish"], "publish_timeline", publish_timeline)
     monkeypatch.setattr(timeline, "DELAYS", (0.0, 0.0, 0.0))
     ended = timeline.timeline(str(project), return_state=True)
@@ -141,7 +139,6 @@ def test_one_that_was_away_is_tried_again_and_then_all_is_well(server, project, 
         Published(problem=NotPublished("away")),
         Published(decisions={"two": REFUSED | {"decision": "accepted"}}),
     ]
-    monkeypatch.setattr("tasks.closure.ROOT", project / "tasks")
     monkeypatch.setattr(sys.modules["flows.publish"], "publish_timeline", lambda root: answers.pop(0))
     monkeypatch.setattr(timeline, "DELAYS", (0.0, 0.0, 0.0))
     assert timeline.timeline(str(project), return_state=True).name == "Completed"
