@@ -38,5 +38,16 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning:dvc.*")
 
 
+LONGEST = (
+    "end_to_end/test_timeline.py", "flows/test_methods.py", "end_to_end/test_killing.py",
+    "test_slices_that_bring_less.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files begin first: a worker takes whole files, and at the end one would wait for the other."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+
+
 def pytest_unconfigure():
     shutil.rmtree(STORES, ignore_errors=True)

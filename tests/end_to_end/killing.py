@@ -1,6 +1,6 @@
 """Kills a run again and again, starts it again each time, and compares every byte with a run that was left alone.
 
-    python -m tests.end_to_end.killing FOLDER [KILLS] [SEED]
+    python -m tests.end_to_end.killing FOLDER [KILLS] [SEED] [SLICES]
 
 Each attempt is a child of this process, forked after the libraries are imported, so that an attempt costs no
 import; it walks the graph as `perennial run` does. SIGKILL falls at a random moment.
@@ -18,20 +18,20 @@ from rich.console import Console
 
 import tasks  # noqa: F401 (sets what libraries read when they are imported)
 from tasks.artifact import file_sum
-from tests.end_to_end.project import make_project
+from tests.end_to_end.project import make_project, set_params
 
 STEPS = 60
 LONGEST = 6.0  # seconds that an attempt lives at most
 
 
-def main(folder: Path, kills: int, seed: int) -> int:
+def main(folder: Path, kills: int, seed: int, slices: int) -> int:
     """Print what was killed where; return 0 if all bytes are the same."""
     import dvc.repo  # noqa: F401
     import sentence_transformers  # noqa: F401
     import torch  # noqa: F401
     import transformers  # noqa: F401
 
-    whole, killed = make_project(folder / "whole", STEPS), make_project(folder / "killed", STEPS)
+    whole, killed = _project(folder / "whole", slices), _project(folder / "killed", slices)
     started = time.monotonic()
     assert _attempt(whole, None) == "done"
     alone = time.monotonic() - started
@@ -52,6 +52,14 @@ def main(folder: Path, kills: int, seed: int) -> int:
     print(f"{done} kills, in {', '.join(f'{stage} ({count})' for stage, count in sorted(stages.items()))}")
     print(f"{len(expected)} files compared, {len(different)} different: {different[:5]}; leftovers: {leftovers[:5]}")
     return 1 if different or leftovers or not expected else 0
+
+
+def _project(root: Path, slices: int) -> Path:
+    """Two slices and the naive reference, or the first slice alone."""
+    make_project(root, STEPS)
+    if slices == 1:
+        set_params(root, timeline={"2020": {"previous": "base"}}, reference={})
+    return root
 
 
 def _attempt(root: Path, lifetime: float | None) -> str:
@@ -118,4 +126,4 @@ def _sums(root: Path) -> dict[str, str]:
 
 if __name__ == "__main__":
     numbers = [int(word) for word in sys.argv[2:]]
-    raise SystemExit(main(Path(sys.argv[1]).resolve(), *(numbers + [20, 1][len(numbers) :])))
+    raise SystemExit(main(Path(sys.argv[1]).resolve(), *(numbers + [20, 1, 2][len(numbers) :])))

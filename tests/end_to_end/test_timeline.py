@@ -87,12 +87,13 @@ def clone(project, tmp_path):
     return other
 
 
-def test_dvc_repro_elsewhere_gives_the_same_models_of_a_slice(project, clone):
-    """A process per step, each of which imports torch: so the first slice here, and all of them in `make prove`."""
-    dvc(clone, "repro", "stage2@2020", "retriever@2020")
+def test_dvc_repro_elsewhere_gives_the_same_model_of_a_slice(project, clone):
+    """A process per step, each of which imports torch: so the first model here, and every one in `make prove`."""
+    dvc(clone, "repro", "stage2@2020")
     found, expected = model_sums(clone), model_sums(project[0])
-    assert {name.split("/")[1] for name in found} == {"base", "2020"}
-    assert found == {name: expected[name] for name in expected if name.split("/")[1] != "2021"}
+    assert {"models/base/lm/model.safetensors", "models/2020/stage1/model.safetensors",
+            "models/2020/lm/model.safetensors"} <= found.keys()  # fmt: skip
+    assert found.items() <= expected.items()
 
 
 @pytest.mark.slow

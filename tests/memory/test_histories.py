@@ -109,7 +109,7 @@ def assert_alone_or_not_is_the_same(store, history):
 COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 
 
-@settings(max_examples=200, **COMMON)
+@settings(max_examples=60, **COMMON)
 @given(HISTORIES)
 def test_another_user_changes_nothing_in_a_users_prompts(quick_store, history):
     assert_alone_or_not_is_the_same(quick_store, history)
