@@ -22,7 +22,7 @@ from tasks.registry.champion import (
 )
 from tasks.registry.store import Names
 from tasks.registry.versions import OUTCOMES, SCORES, SCORES_TAG, SLICE_TAG, aliases_of, measured_of
-from tasks.scoring.gate import Evidence, Rule, Verdict, decide
+from tasks.scoring.gate import Evidence, decide
 
 Decision = dict[str, Any]  # decision; rules; reasons: they in words; open: those not fulfilled; against: a version
 
@@ -99,14 +99,6 @@ class Judge:
         }
         write_verdict(self.client, self.names, version, decision)
         return decision
-
-
-def verdict_in(decision: Decision) -> Verdict | None:
-    """The gate's verdict behind a decision; None if a person decided."""
-    if "rules" not in decision:
-        return None
-    rules = [Rule(**rule | {"interval": tuple(rule["interval"] or ()) or None}) for rule in decision["rules"]]
-    return Verdict(decision["decision"], tuple(rules))
 
 
 def evidence_in(folder: Path) -> Evidence:

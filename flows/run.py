@@ -126,8 +126,8 @@ def _print_table(run: Run, console: Console) -> None:
 
 
 def _print_verdict(name: str, decision: dict[str, Any], console: Console) -> None:
-    from flows.judge import verdict_in
     from tasks.reporting.verdict import print_verdict
+    from tasks.scoring.verdict import verdict_in
 
     if verdict := verdict_in(decision):
         print_verdict(console, name, verdict)

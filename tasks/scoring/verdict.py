@@ -66,6 +66,14 @@ class Verdict:
         return "; ".join(rule.told() for rule in self.rules if not decisions or rule.decision in decisions)
 
 
+def verdict_in(decision: dict[str, Any]) -> Verdict | None:
+    """The gate's verdict, from a decision as the registry keeps it; None if a person decided."""
+    if "rules" not in decision:
+        return None
+    rules = [Rule(**rule | {"interval": tuple(rule["interval"] or ()) or None}) for rule in decision["rules"]]
+    return Verdict(decision["decision"], tuple(rules))
+
+
 def figure(value: float | None) -> str:
     """A number as a rule shows it: a count as it is, else three places."""
     if value is None or math.isnan(value):

@@ -30,7 +30,8 @@ def test_another_checkouts_code_is_refused_at_the_start(project, command):
     assert not (project / "data/examples").exists() and not (project / "dvc.lock").exists()
 
 
-def test_a_worker_with_another_checkouts_code_is_refused(project):
+def test_a_worker_with_another_checkouts_code_is_refused(project, monkeypatch):
+    monkeypatch.setattr("tasks.closure.ROOT", ROOT)
     with pytest.raises(BadInput, match="The code that runs is"):
         timeline.fn(str(project))
 

@@ -6,7 +6,6 @@ import time
 import mlflow
 import pytest
 
-from flows.judge import verdict_in
 from flows.promote import promote_version
 from flows.publish import NotAccepted, NotPublished, publish_timeline
 from tasks import artifact
@@ -14,6 +13,7 @@ from tasks.errors import BadInput
 from tasks.lm.causal import build, save
 from tasks.registry import champion as champions
 from tasks.registry import store, versions
+from tasks.scoring.verdict import verdict_in
 from tests.flows.conftest import small_params
 from tests.lm.conftest import ROWS, SETTINGS
 from tests.scoring.made import made_scores, with_stages, write_evaluation, write_scores
