@@ -28,7 +28,8 @@ def print_comparison(console: Console, names: Names, first: str, second: str) ->
     try:
         client = store.connect()
     except store.Unreachable as error:
-        raise PerennialError(f"{error} Start it, or unset MLFLOW_TRACKING_URI.") from error
+        mend = " Start it, or unset MLFLOW_TRACKING_URI." if store.tracking_uri().startswith("http") else ""
+        raise PerennialError(f"{error}{mend}") from error
     versions = [find_version(client, names, name) for name in (first, second)]
     scores = [measured_of(each, SCORES) or {} for each in versions]
     titles = [f"{each.tags[SLICE_TAG]} (version {each.version})" for each in versions]
