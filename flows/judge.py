@@ -53,13 +53,13 @@ class Judge:
         its_slice = champion.tags.get(SLICE_TAG) if champion else slices[0]
         first = slices.index(its_slice) if its_slice in slices else len(slices) - 1
         decisions: dict[str, Decision] = {}
-        before, leading = None, champion
+        leading, accepted = champion, list[Any]()
         for place, (name, version) in enumerate(self.made.items()):
-            against = leading if place >= first else before
-            decisions[name] = found = self._decision(version, against, name == slices[-1])
+            against = leading if place >= first else accepted[-1] if accepted else None
+            decisions[name] = found = self._decision(version, against, accepted, name == slices[-1])
             if found["decision"] != "accepted":
                 continue
-            before = version
+            accepted.append(version)
             beats = place >= first and found.get("against") == _number(leading)
             if beats and not (champion and is_held(self.client, self.names, version)):
                 leading = version
@@ -74,19 +74,24 @@ class Judge:
         number = aliases_of(self.client, self.names).get(CHAMPION)
         return self.client.get_model_version(self.names.model, number) if number else None
 
-    def _decision(self, version: Any, against: Any | None, newest: bool) -> Decision:
-        """What was decided about a version, or is now."""
+    def _decision(self, version: Any, against: Any | None, accepted: list[Any], newest: bool) -> Decision:
+        """What was decided about a version, or is now.
+
+        Besides with the version that it is judged against, it is compared with all that ever were champion or, as the
+        slices before it, accepted: small losses add up.
+        """
         known = verdict_of(version)
         gate, scores = _sum_of(self.gate), version.tags[SCORES_TAG]
         again = newest and known.get("decision") != "accepted" and known.get("gate") != gate
         if known.get("by") == "person" or (known.get("scores") == scores and not again):
             return known
-        former = [each for each in former_champions(self.client, self.names) if each.version != version.version]
+        former = {each.version: each for each in [*former_champions(self.client, self.names), *accepted]}
+        former.pop(version.version, None)
         verdict = decide(
             self.gate,
             evidence_in(self.evaluation / version.tags[SLICE_TAG]),
             _evidence(against) if against else None,
-            [_evidence(each) for each in former],
+            [_evidence(each) for each in former.values()],
         )
         decision = {
             "decision": verdict.decision,

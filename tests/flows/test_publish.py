@@ -13,6 +13,7 @@ from tasks.errors import BadInput
 from tasks.lm.causal import build, save
 from tasks.registry import champion as champions
 from tasks.registry import store, versions
+from tasks.scoring.gate import decide
 from tasks.scoring.verdict import verdict_in
 from tests.flows.conftest import small_params
 from tests.lm.conftest import ROWS, SETTINGS
@@ -194,6 +195,21 @@ def test_a_registry_that_was_lost_is_published_anew(root, tmp_path, monkeypatch)
     done = publish_timeline(root)
     assert done.problem is None
     assert (done.published, done.champion.name) == (SLICES, "two")
+
+
+def test_a_model_is_compared_with_all_that_were_accepted_before_it_too(root, tmp_path, monkeypatch):
+    compared = []
+
+    def noting(settings, candidate, champion, former):
+        compared.append([each.scores["slice"] for each in former])
+        return decide(settings, candidate, champion, former)
+
+    monkeypatch.setattr("flows.judge.decide", noting)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    publish_timeline(root)
+    retrain(root, "two", 13)
+    publish_timeline(root)
+    assert compared == [[], ["one"], ["two", "one"]]  # none of them was champion when `two` was judged first
 
 
 def test_a_hiccup_while_looking_stores_nothing_again_and_deletes_nothing(root, monkeypatch):
