@@ -237,7 +237,7 @@ from tasks.memory.turn import Means
 from tasks.params import Chat
 
 web.load_means = lambda *of: Means(None, None, lambda contexts, weights, message: "Fine.")
-web.serve(Path("lm"), None, Path(sys.argv[1]), "ann", Chat(), "2024", int(sys.argv[2]), Console(width=200))
+web.serve(Path("lm"), None, Path(sys.argv[1]), "ann", Chat(), "The model of 2024", int(sys.argv[2]), Console(width=200))
 """
 
 
@@ -247,13 +247,16 @@ def test_a_served_page_is_reached_at_the_printed_address_and_a_signal_ends_it(tm
         port = door.getsockname()[1]
     arguments = [sys.executable, "-c", SERVED, str(tmp_path / "m.db"), str(port)]
     with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        line = process.stdout.readline()
-        assert re.fullmatch(rf"The chat is at http://127.0.0.1:{port}/#[\w-]{{20,}} \(Ctrl-C ends it\).\n", line)
-        with urlopen(f"http://127.0.0.1:{port}") as page:
-            assert "The model of 2024, with the memories of ann" in page.read().decode()
-            assert "server" not in page.headers
-        process.send_signal(number)
-        said, complaints = process.communicate(timeout=30)
+        try:
+            line = process.stdout.readline()
+            with urlopen(f"http://127.0.0.1:{port}") as page:
+                text, headers = page.read().decode(), page.headers
+        finally:  # or the test would wait for the server for ever
+            process.send_signal(number)
+            said, complaints = process.communicate(timeout=30)
+    assert re.fullmatch(rf"The chat is at http://127.0.0.1:{port}/#[\w-]{{20,}} \(Ctrl-C ends it\).\n", line)
+    assert "The model of 2024, with the memories of ann" in text
+    assert "server" not in headers
     assert process.returncode == code
     assert "Traceback" not in complaints
     assert (said == "Goodbye.\n") == (number == signal.SIGINT)
