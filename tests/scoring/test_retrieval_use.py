@@ -286,7 +286,7 @@ def test_the_report_tells_of_it_where_it_was_measured(tmp_path):
         if place:
             scores["retrieval_use"] = told
         write_scores(tmp_path / "evaluation" / name, scores)
-    report(tmp_path / "evaluation", tmp_path / "cost", tmp_path / "plots", tmp_path / "page.html", tmp_path / "t.json")
+    report(tmp_path / "evaluation", tmp_path / "plots", tmp_path / "page.html", tmp_path / "t.json")
     assert json.loads((tmp_path / "t.json").read_text())["retrieval_use"] == {"two": told}
     page = (tmp_path / "page.html").read_text()
     assert "With or without a document" in page
@@ -297,6 +297,6 @@ def test_the_report_tells_of_it_where_it_was_measured(tmp_path):
 
 def test_the_report_says_nothing_of_what_was_not_measured(tmp_path):
     write_scores(tmp_path / "evaluation/one", with_stages(made_scores(0, ("one",))))
-    report(tmp_path / "evaluation", tmp_path / "cost", tmp_path / "plots", tmp_path / "page.html", tmp_path / "t.json")
+    report(tmp_path / "evaluation", tmp_path / "plots", tmp_path / "page.html", tmp_path / "t.json")
     assert json.loads((tmp_path / "t.json").read_text())["retrieval_use"] is None
     assert "With or without a document" not in (tmp_path / "page.html").read_text()
