@@ -53,9 +53,9 @@ def _print_samples(console: Console, versions: list[Any], scores: dict[str, Any]
     if not samples:
         return
     prompts = [each["prompt"] for each in samples]
-    answers = [
-        mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}").predict(prompts) for version in versions
-    ]
+    with store.hushed():
+        models = [mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}") for version in versions]
+        answers = [model.predict(prompts) for model in models]
     table = Table(
         "question",
         *map(escape, titles),

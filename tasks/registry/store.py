@@ -4,6 +4,7 @@ import fcntl
 import logging
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -135,6 +136,16 @@ def connect() -> "MlflowClient":
         except SQLAlchemyError as error:
             raise Unreachable(f"The MLflow database {uri} can't be opened ({reason_of(error)}).") from error
     return client
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Without MLflow's advice about signatures, which whoever publishes or compares can't follow.
+
+    It sets filters of its own, so the warnings are taken and not filtered.
+    """
+    with warnings.catch_warnings(record=True):
+        yield
 
 
 def experiment(client: "MlflowClient", name: str) -> str:

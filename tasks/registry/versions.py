@@ -236,9 +236,10 @@ def _register(client: "MlflowClient", names: Names, run_id: str, publication: Pu
 
     import mlflow
 
-    from tasks.registry.serving import SIGNATURE
+    # the block ends the run, too
+    with store.hushed(), mlflow.start_run(run_id=run_id), _plain_folders(publication) as folders:
+        from tasks.registry.serving import SIGNATURE
 
-    with mlflow.start_run(run_id=run_id), _plain_folders(publication) as folders:  # and end the run
         logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("serving.py")),

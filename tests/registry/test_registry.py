@@ -3,6 +3,7 @@
 import io
 import json
 import time
+import warnings
 
 import mlflow
 import pytest
@@ -123,7 +124,7 @@ def test_the_run_has_metrics_series_plots_and_hashes(root, client, published):
     assert there >= {"scores.json", "plots", "dataset", "made_from"}
 
 
-def test_a_run_that_a_kill_left_without_a_version_is_replaced(root, client, published):
+def test_a_run_that_a_kill_left_without_a_version_is_replaced_and_nobody_is_warned(root, client, published, recwarn):
     model, tokenizer = build(SETTINGS, [row["prompt"] for row in ROWS], seed=7)
     with artifact.writing(root / "models/2022/lm") as folder:
         save(model, tokenizer, folder)
@@ -132,9 +133,11 @@ def test_a_run_that_a_kill_left_without_a_version_is_replaced(root, client, publ
     experiment = store.experiment(client, NAMES.timeline)
     tags = {versions.CONTENT_TAG: publication(root, "2022").measured}
     left = client.create_run(experiment, run_name="2022", tags=tags)
+    warnings.onceregistry.clear()
     versions.publish(client, NAMES, publication(root, "2022"))
     runs = {run.info.run_id: run for run in client.search_runs([experiment])}
     assert left.info.run_id not in runs
+    assert not [each for each in recwarn if "mlflow" in str(each.filename)]
     assert all(run.info.status == "FINISHED" for run in runs.values())
 
 
