@@ -12,7 +12,7 @@ from typing import Any
 from tasks import artifact
 from tasks.params import Gate
 from tasks.registry.champion import (
-    CHAMPION,
+    champion_version,
     former_champions,
     is_held,
     promote,
@@ -21,7 +21,7 @@ from tasks.registry.champion import (
     write_verdict,
 )
 from tasks.registry.store import Names
-from tasks.registry.versions import OUTCOMES, SCORES, SCORES_TAG, SLICE_TAG, aliases_of, measured_of
+from tasks.registry.versions import OUTCOMES, SCORES, SCORES_TAG, SLICE_TAG, measured_of
 from tasks.scoring.gate import Evidence, decide
 
 Decision = dict[str, Any]  # decision; rules; reasons: they in words; open: those not fulfilled; against: a version
@@ -49,7 +49,7 @@ class Judge:
         Slices before the champion's are judged against the one before them, from the champion's on against it and
         whatever beat it.
         """
-        slices, champion = list(self.made), self._champion()
+        slices, champion = list(self.made), champion_version(self.client, self.names)
         its_slice = champion.tags.get(SLICE_TAG) if champion else slices[0]
         first = slices.index(its_slice) if its_slice in slices else len(slices) - 1
         decisions: dict[str, Decision] = {}
@@ -69,10 +69,6 @@ class Judge:
         waits = decisions[newest]["decision"] != "accepted"
         set_challenger(self.client, self.names, self.made[newest] if waits else None)
         return decisions
-
-    def _champion(self) -> Any | None:
-        number = aliases_of(self.client, self.names).get(CHAMPION)
-        return self.client.get_model_version(self.names.model, number) if number else None
 
     def _decision(self, version: Any, against: Any | None, accepted: list[Any], newest: bool) -> Decision:
         """What was decided about a version, or is now.

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.corpus.raw import json_object
+from tasks.corpus.raw import json_texts
 from tasks.corpus.slices import Row
 from tasks.corpus.text import normal, shown, unfit
 from tasks.errors import BadInput
@@ -65,14 +65,10 @@ def _rows(path: Path, keys: tuple[str, ...]) -> list[Row]:
 
 def _usable(line: str, keys: tuple[str, ...]) -> Row | str:
     """The row with its texts in normal form, or why it can't be used."""
-    row = json_object(line)
+    row = json_texts(line, keys)
     if isinstance(row, str):
         return row
-    if set(row) != set(keys):
-        return f"not an object with exactly the key{'s' if len(keys) > 1 else ''} {', '.join(keys)}."
     for key, value in row.items():
-        if not isinstance(value, str):
-            return f"'{key}' is no text."
         row[key] = normal(value)
         if not row[key]:
             return f"'{key}' is empty."

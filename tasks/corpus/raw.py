@@ -248,15 +248,23 @@ def json_object(line: str) -> dict[str, Any] | str:
     return row if isinstance(row, dict) else "no JSON object."
 
 
-def _json_row(line: str, required: tuple[str, ...]) -> Row | str:
+def json_texts(line: str, keys: tuple[str, ...]) -> Row | str:
+    """The object of just these keys and texts that a line of JSON is, or why it can't be used."""
     row = json_object(line)
     if isinstance(row, str):
         return row
-    if set(row) != set(required):
-        return f"not an object with exactly the keys {', '.join(required)}."
+    if set(row) != set(keys):
+        return f"not an object with exactly the key{'s' if len(keys) > 1 else ''} {', '.join(keys)}."
     for key, value in row.items():
         if not isinstance(value, str):
             return f"'{key}' is no text."
+    return row
+
+
+def _json_row(line: str, required: tuple[str, ...]) -> Row | str:
+    row = json_texts(line, required)
+    if isinstance(row, str):
+        return row
     if row.get("split", "train") not in ("train", "test"):
         return f"'split' is '{shown(row['split'])}', not 'train' or 'test'."
     return row

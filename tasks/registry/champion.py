@@ -75,15 +75,19 @@ def champion(names: Names) -> Champion | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        client = store.connect()
-        number = aliases_of(client, names).get(CHAMPION)
-        version = client.get_model_version(names.model, number) if number else None
+        version = champion_version(store.connect(), names)
     except MlflowException as error:
         raise store.Unreachable(store.cause(error)) from error
     if version is None:
         return None
     name, lm, retriever = (version.tags.get(tag, "") for tag in (SLICE_TAG, LM_TAG, RETRIEVER_TAG))
     return Champion(str(version.version), name, lm, retriever, str(version.source), run_of(version))
+
+
+def champion_version(client: "MlflowClient", names: Names) -> Any | None:
+    """The version that the alias names, as MLflow has it."""
+    number = aliases_of(client, names).get(CHAMPION)
+    return client.get_model_version(names.model, number) if number else None
 
 
 def scores_of(champion: Champion) -> dict[str, Any]:
@@ -184,11 +188,8 @@ def verdict_of(version: Any) -> dict[str, Any]:
 
 def write_verdict(client: "MlflowClient", names: Names, version: Any, verdict: dict[str, Any]) -> None:
     """Add a decision about a version; those before it stay beside it, numbered."""
-    known = verdict_of(version)
     number = 1 + sum(tag.startswith(f"{VERDICT_TAG}.") for tag in version.tags)
-    dated = json.dumps(verdict | {"at": _now(), "number": number}, sort_keys=True)
-    if known == json.loads(dated) | {key: known.get(key) for key in ("at", "number")}:
-        return
+    dated = json.dumps(verdict | {"at": _now()}, sort_keys=True)
     tags = {
         f"{VERDICT_TAG}.{number:04}": dated,
         GATE_TAG: "; ".join(verdict["reasons"]),

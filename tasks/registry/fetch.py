@@ -25,7 +25,7 @@ def models_of(champion: Champion, root: Path) -> Path:
         Corrupt: MLflow has other bytes than the version had when it was registered.
     """
     folder = root / SERVING / f"{champion.version}-{champion.lm[:16]}"
-    if not _is(folder, champion):
+    if not _holds(folder, champion):
         shutil.rmtree(folder, ignore_errors=True)
         _make(folder, champion, root)
         for other in folder.parent.iterdir():  # who has one of these open keeps what it has read
@@ -36,6 +36,7 @@ def models_of(champion: Champion, root: Path) -> Path:
 
 def _make(folder: Path, champion: Champion, root: Path) -> None:
     partial = artifact.partial_path(folder)
+    partial.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(partial, ignore_errors=True)
     here = root / MODELS / champion.name
     try:
@@ -43,10 +44,10 @@ def _make(folder: Path, champion: Champion, root: Path) -> None:
             shutil.copytree(here / part, partial / part, copy_function=_link)
     except (OSError, shutil.Error):
         pass  # it is not there, or is being replaced at this moment
-    if not _is(partial, champion):
+    if not _holds(partial, champion):
         shutil.rmtree(partial, ignore_errors=True)
         _fetch(partial, champion)
-    if not _is(partial, champion):
+    if not _holds(partial, champion):
         shutil.rmtree(partial, ignore_errors=True)
         raise Corrupt(
             f"MLflow has other bytes than version {champion.version} had when it was registered. `perennial run` "
@@ -68,7 +69,7 @@ def _fetch(partial: Path, champion: Champion) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        with TemporaryDirectory(dir=_made(partial.parent)) as copy:
+        with TemporaryDirectory(dir=partial.parent) as copy:
             stored = Path(download_artifacts(champion.source, dst_path=copy)) / "artifacts"
             partial.mkdir()
             for part in (LM, RETRIEVER):
@@ -77,12 +78,7 @@ def _fetch(partial: Path, champion: Champion) -> None:
         raise store.Unreachable(f"Version {champion.version} can't be had from MLflow ({reason_of(error)}).") from error
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _is(folder: Path, champion: Champion) -> bool:
+def _holds(folder: Path, champion: Champion) -> bool:
     """Whether the folder holds the champion's bytes."""
     try:
         for part, expected in ((LM, champion.lm), (RETRIEVER, champion.retriever)):

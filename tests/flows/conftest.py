@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from flows import graph as graphs
 from flows import walk
 from flows.progress import Progress
 
@@ -53,6 +54,19 @@ def run(root, **options):
     with walk.opened(root, Progress(Console(quiet=True)), **options) as opened:
         walk.walk(opened)
     return opened.outcomes
+
+
+def one_stage(root, graph):
+    """The project with another graph, of one stage whose output `out` is there."""
+    (root / "dvc.yaml").write_text(graph)
+    (root / "out").write_text("made")
+    return root
+
+
+def state(root):
+    """Of the graph's first stage: fresh, stale or missing."""
+    with graphs.opened(root) as graph:
+        return graphs.states(graph)[0].state
 
 
 def all_of(outcome):

@@ -2,9 +2,8 @@
 
 import pytest
 
-from flows import graph as graphs
 from tasks.errors import BadInput
-from tests.flows.conftest import dvc
+from tests.flows.conftest import dvc, one_stage, state
 
 GRAPH = """
 stages:
@@ -17,14 +16,7 @@ stages:
 
 @pytest.fixture
 def root(project):
-    (project / "dvc.yaml").write_text(GRAPH)
-    (project / "out").write_text("made")
-    return project
-
-
-def state(root):
-    with graphs.opened(root) as graph:
-        return graphs.states(graph)[0].state
+    return one_stage(project, GRAPH)
 
 
 def test_a_project_without_a_canary_gets_an_empty_folder_and_a_canary_makes_the_evaluation_stale(root):

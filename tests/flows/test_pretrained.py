@@ -8,7 +8,7 @@ from flows import graph as graphs
 from flows import pretrained
 from flows.pretrained import show_models
 from tasks.errors import BadInput
-from tests.flows.conftest import PROJECT, dvc
+from tests.flows.conftest import PROJECT, dvc, one_stage, state
 
 GRAPH = """
 stages:
@@ -22,20 +22,13 @@ stages:
 
 @pytest.fixture
 def root(project):
-    (project / "dvc.yaml").write_text(GRAPH)
-    (project / "out").write_text("made")
-    return project
+    return one_stage(project, GRAPH)
 
 
 def name_model(root, model):
     text = (PROJECT / "params.yaml").read_text().replace("model: small            # small: a GPT", f"model: {model} #")
     assert f"model: {model} #" in text
     (root / "params.yaml").write_text(text)
-
-
-def state(root):
-    with graphs.opened(root) as graph:
-        return graphs.states(graph)[0].state
 
 
 def record(root):

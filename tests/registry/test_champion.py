@@ -11,6 +11,7 @@ from tasks import artifact
 from tasks.errors import Corrupt
 from tasks.registry import champion as champions
 from tasks.registry import fetch, store, versions
+from tests.registry.conftest import registry_in
 
 NAMES = store.Names("made", "us")
 WRITES = (
@@ -25,10 +26,7 @@ WRITES = (
 def root(tmp_path_factory):
     """A registry with three versions of a few bytes each."""
     root = tmp_path_factory.mktemp("champion")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
-        patch.chdir(root)
-        client = store.connect()
+    with registry_in(root) as client:
         champions.claim(client, NAMES)
         for name in ("one", "two", "three"):
             for part in ("lm", "retriever"):

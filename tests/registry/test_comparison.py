@@ -7,6 +7,7 @@ import pytest
 
 from tasks.registry import store
 from tasks.registry.comparison import PARENT_TAG, publish_comparison
+from tests.registry.conftest import registry_in
 
 NAMES = store.Names("made", "us")
 
@@ -45,10 +46,8 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(root):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
-        patch.chdir(root)
-        yield store.connect()
+    with registry_in(root) as client:
+        yield client
 
 
 def publish(client, root, told=TOLD):

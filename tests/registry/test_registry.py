@@ -18,6 +18,7 @@ from tasks.registry import store, versions
 from tasks.registry.compare import print_comparison
 from tasks.registry.live import Live
 from tests.lm.conftest import ROWS, SETTINGS
+from tests.registry.conftest import registry_in
 
 NAMES = store.Names("made", "us")
 
@@ -59,10 +60,7 @@ def measure(root, name, **changed):
 
 @pytest.fixture(scope="module")
 def client(root):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
-        patch.chdir(root)
-        client = store.connect()
+    with registry_in(root) as client:
         champions.claim(client, NAMES)
         yield client
 

@@ -11,6 +11,7 @@ from tasks import machine
 from tasks.registry import store, versions
 from tasks.registry.champion import champion
 from tasks.registry.live import Live
+from tests.registry.conftest import registry_in
 
 NAMES = store.Names("made", "us")
 
@@ -19,10 +20,8 @@ NAMES = store.Names("made", "us")
 def made(tmp_path_factory):
     """A project whose store exists."""
     root = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
-        patch.chdir(root)
-        store.experiment(store.connect(), NAMES.training)
+    with registry_in(root) as client:
+        store.experiment(client, NAMES.training)
     return root
 
 
