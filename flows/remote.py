@@ -5,7 +5,6 @@ dvc.lock is older finds what it would train, too.
 """
 
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,6 @@ NO_REMOTE = (
     "and commit .dvc/config."
 )
 REFUSALS = ("credentials", "access denied", "forbidden", "unauthorized", "authentication")  # as libraries say it
-PASSWORD = re.compile(r"(?<=://)[^/\s@]+@")
 
 
 class RemoteFailed(PerennialError):
@@ -79,7 +77,7 @@ def _reached(graph: Graph, writes: bool = False) -> Any:
     except NoRemoteError as error:
         raise BadInput(NO_REMOTE) from error
     except (ConfigError, ImportError) as error:  # no such remote, or a kind whose package is not installed
-        raise BadInput(f"The DVC remote can't be used: {_shown(error)}.") from error
+        raise BadInput(f"The DVC remote can't be used: {reason_of(error)}.") from error
     if remote.fs.protocol in ("http", "https") or remote.fs.version_aware or remote.worktree:
         raise BadInput(
             f"The DVC remote '{remote.name}' can't keep which inputs gave which outputs: use a folder, or ssh, s3, gs "
@@ -105,7 +103,7 @@ def _told(remote: Any, what: str) -> Iterator[list[BaseException]]:
             mend = "Nothing is lost here: the same command tries again."
             if _is_refusal(cause):
                 what, mend = "refuses", "Give it the right user or key: `dvc remote modify --local`."
-            raise RemoteFailed(f"The DVC remote '{remote.name}' {what}: {_shown(cause)}. {mend}") from error
+            raise RemoteFailed(f"The DVC remote '{remote.name}' {what}: {reason_of(cause)}. {mend}") from error
 
 
 def _is_refusal(error: BaseException) -> bool:
@@ -113,10 +111,6 @@ def _is_refusal(error: BaseException) -> bool:
 
     words = str(error).casefold()
     return isinstance(error, (PermissionError, AuthError)) or any(word in words for word in REFUSALS)
-
-
-def _shown(error: BaseException) -> str:
-    return PASSWORD.sub("", reason_of(error))
 
 
 @contextmanager
