@@ -4,6 +4,7 @@ DVC takes a read-only file of its cache for whole without reading it, and writes
 that is restored is hashed first, a rotten object is thrown away, and dvc.lock is the old one or the new one.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from tasks.artifact import MANIFEST, verified, write_file
 from tasks.errors import BadInput, Corrupt
 
 LOCK = "dvc.lock"
+NOTHING = {"schema": "2.0"}
+HEAD = "schema: '2.0'\nstages:\n"
 
 
 def restore(stage: Any, pull: bool = False) -> bool:
@@ -78,11 +81,30 @@ def _as_written(stage: Any) -> bool:
 
 
 def _note(stage: Any, path: Path) -> None:
-    """As DVC does, but in one move: it rewrites the file in place, and a kill leaves a half."""
+    """As DVC does, but in one move: it rewrites the file in place, and a kill leaves a half.
+
+    DVC parses the whole file and writes it out again for every stage, at a cost that grows with the timeline; here
+    only the stage's own lines are written anew.
+    """
     from dvc.stage.serialize import to_lockfile
     from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    content = parse_yaml_for_update(text, str(path)) or {"schema": "2.0"}
-    content.setdefault("stages", {}).update(to_lockfile(stage))
-    write_file(path, dumps_yaml(content).encode())
+    entry = to_lockfile(stage)
+    text = path.read_text(encoding="utf-8") if path.exists() else HEAD
+    if text.startswith(HEAD):
+        text = with_entry(text, dumps_yaml({**NOTHING, "stages": entry}).removeprefix(HEAD))
+    else:  # another hand wrote it
+        content = parse_yaml_for_update(text, str(path)) or dict(NOTHING)
+        content.setdefault("stages", {}).update(entry)
+        text = dumps_yaml(content)
+    write_file(path, text.encode())
+
+
+def with_entry(text: str, entry: str) -> str:
+    """A dvc.lock as DVC writes it, with one stage's entry in place of its old one, or behind the last."""
+    name = entry.partition("\n")[0]
+    before, found, rest = ("\n" + text).partition(f"\n{name}\n")
+    if not found:
+        return text + entry
+    later = re.search(r"^ {0,2}[^\s:]", rest, re.MULTILINE)  # the next stage's name
+    return before[1:] + "\n" + entry + (rest[later.start() :] if later else "")

@@ -5,6 +5,9 @@ import os
 import shutil
 
 import pytest
+from dvc.utils.serialize import dumps_yaml, loads_yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flows import cache
 from tasks.artifact import verified
@@ -137,3 +140,34 @@ def test_the_record_is_written_as_dvc_writes_it(project):
     (project / "dvc.lock").unlink()
     dvc(project, "repro", "--force")
     assert (project / "dvc.lock").read_text() == ours
+
+
+NAMES = st.text(st.sampled_from("ab01e.-_@ 가: #'\"{}"), min_size=1, max_size=8).filter(lambda name: name.strip())
+VALUES = st.one_of(NAMES, st.integers(), st.floats(allow_nan=False), st.booleans(), st.none(), st.just("1e5"))
+ENTRIES = st.fixed_dictionaries(
+    {"cmd": st.text("python -m tasks 가", min_size=1, max_size=200).filter(str.strip)},
+    optional={
+        "deps": st.lists(st.fixed_dictionaries({"path": NAMES, "md5": NAMES, "size": st.integers()}), min_size=1),
+        "params": st.dictionaries(NAMES, st.dictionaries(NAMES, VALUES | st.lists(VALUES), min_size=1), min_size=1),
+    },
+)
+
+
+@given(st.lists(st.tuples(NAMES | st.just("a long name " * 20), ENTRIES), min_size=1, max_size=8))
+def test_one_entry_anew_gives_the_bytes_of_dvcs_own_way(entries):
+    text, content = cache.HEAD, dict(cache.NOTHING)
+    for name, entry in entries:
+        content.setdefault("stages", {})[name] = entry
+        text = cache.with_entry(text, dumps_yaml({**cache.NOTHING, "stages": {name: entry}}).removeprefix(cache.HEAD))
+        assert text == dumps_yaml(content)
+
+
+def test_a_dvc_lock_of_another_hand_keeps_what_it_says(project):
+    run(project)
+    whole = (project / "dvc.lock").read_text()
+    stages = loads_yaml(whole)["stages"]
+    other = "# a remark\nstages:\n  two lines: {cmd: nothing}\nschema: '2.0'\n"
+    (project / "dvc.lock").write_text(other)
+    run(project)
+    assert (project / "dvc.lock").read_text().startswith("# a remark\n")
+    assert loads_yaml((project / "dvc.lock").read_text())["stages"] == {"two lines": {"cmd": "nothing"}, **stages}
