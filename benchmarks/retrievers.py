@@ -57,9 +57,10 @@ def fresh_stages(root: Path) -> frozenset[str]:
     if not (root / "dvc.lock").exists():
         return frozenset()
     from flows import graph
+    from flows.states import states
 
     with graph.opened(root) as opened:
-        return frozenset(each.address for each in graph.states(opened) if each.state == "fresh")
+        return frozenset(each.address for each in states(opened) if each.state == "fresh")
 
 
 def examples_folder(project: Project) -> Path:

@@ -7,8 +7,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows import graph as graphs
-from flows.graph import StageState
 from flows.locks import is_running
+from flows.states import StageState, missing_sources, states
 from flows.walk import last_run
 from tasks.params import PARAMS, load_params
 from tasks.registry import store
@@ -25,18 +25,18 @@ OUTCOMES = {
 def print_status(root: Path, console: Console) -> None:
     """Print what `perennial run` would do."""
     with graphs.opened(root) as graph:
-        states, missing = graphs.states(graph), graphs.missing_sources(graph)
-    console.print(_table(states))
-    single = [f"{state.step} {_coloured(state)}" for state in states if not state.slice]
+        found, missing = states(graph), missing_sources(graph)
+    console.print(_table(found))
+    single = [f"{state.step} {_coloured(state)}" for state in found if not state.slice]
     console.print(f"For all slices: {', '.join(single)}", highlight=False, soft_wrap=True)
     console.print(f"Champion: {escape(_champion(root))}", highlight=False, soft_wrap=True)
     console.print(f"Last run: {escape(_last_run(root))}", highlight=False, soft_wrap=True)
-    behind = sum(state.state != "fresh" for state in states)
+    behind = sum(state.state != "fresh" for state in found)
     for name in missing:
         console.print(f"[red]{escape(name)} is missing: a run stops there. Restore it.[/red]", highlight=False)
     if behind:
         console.print(
-            f"{behind} of {len(states)} steps are to be done: `perennial run`.", highlight=False, soft_wrap=True
+            f"{behind} of {len(found)} steps are to be done: `perennial run`.", highlight=False, soft_wrap=True
         )
 
 

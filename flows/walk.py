@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from flows import graph as graphs
 from flows import remote
-from flows.graph import Graph, Outcome
+from flows.graph import Graph
 from flows.locks import only_run
 from flows.progress import Progress
+from flows.states import states
+from flows.update import Outcome, bring_settings, take_stage, update_stage
 from tasks.artifact import read_json, verified, write_file
 from tasks.errors import PerennialError
 from tasks.params import PARAMS, load_params
@@ -83,7 +85,7 @@ def opened(
 
         note("running")  # and so it stays if the process is killed
         try:
-            graphs.bring_settings(graph, lock)
+            run.outcomes.update(bring_settings(graph, lock))
             if run.sync:
                 remote.ask(graph)
             yield run
@@ -96,7 +98,13 @@ def opened(
 
 def anything_to_do(run: Run) -> bool:
     """Whether any stage is stale or missing."""
-    return any(state.state != "fresh" for state in graphs.states(run.graph))
+    return any(state.state != "fresh" for state in states(run.graph))
+
+
+def leave(run: Run) -> None:
+    """Count every stage as up to date but those that were brought before anybody looked."""
+    for address in run.addresses:
+        run.outcomes.setdefault(address, "cached")
 
 
 def walk(run: Run) -> None:
@@ -110,7 +118,7 @@ def bring(run: Run, address: str) -> Outcome:
     stage = next(stage for stage in run.graph.stages if stage.addressing == address)
     with run.progress.step(address) as shown:
         run.failed = True
-        outcome = graphs.update(run.graph, stage, run.lock, shown.log, run.isolated)
+        outcome = update_stage(run.graph, stage, run.lock, shown.log, run.isolated)
         run.failed = False
         shown.outcome = outcome
     if outcome != "cached" or address not in run.outcomes:  # a second walk of the same run doesn't undo the count
@@ -128,7 +136,7 @@ def take(run: Run) -> list[str]:
             left.append(address)
             continue
         with run.progress.step(address) as shown:
-            shown.outcome = outcome = graphs.take(run.graph, stage)
+            shown.outcome = outcome = take_stage(run.graph, stage)
         if outcome:
             run.outcomes[address] = outcome
         else:

@@ -87,10 +87,10 @@ def _attempt(root: Path, lifetime: float | None) -> str:
 def _walk(root: Path) -> None:
     os.chdir(root)
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{root / 'mlflow.db'}"
-    from flows import graph, walk
+    from flows import walk
     from flows.progress import Progress
 
-    update = graph.update
+    update = walk.update_stage
 
     with (root / "attempt.log").open("w") as log, Progress(Console(file=log, quiet=True)) as progress:
         os.dup2(log.fileno(), 2)
@@ -100,7 +100,7 @@ def _walk(root: Path) -> None:
             log.flush()
             return update(opened, stage, *rest)
 
-        graph.update = noted
+        walk.update_stage = noted
         with walk.opened(root, progress) as run:
             walk.walk(run)
 

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from flows import graph as graphs
+from flows import states as looking
 from flows import walk
 from flows.progress import Progress
 
@@ -65,8 +66,13 @@ def one_stage(root, graph):
 
 def state(root):
     """Of the graph's first stage: fresh, stale or missing."""
+    return next(iter(states(root).values()))
+
+
+def states(root):
+    """Of each of the graph's stages: fresh, stale or missing."""
     with graphs.opened(root) as graph:
-        return graphs.states(graph)[0].state
+        return {state.address: state.state for state in looking.states(graph)}
 
 
 def all_of(outcome):

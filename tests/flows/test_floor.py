@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from flows import graph as graphs
-from flows import walk
+from flows import update, walk
 from flows.progress import Progress
 from flows.walk import BelowFloor
 from tasks import artifact
@@ -38,7 +38,7 @@ def light(project, monkeypatch):
     (project / "models/base").mkdir(parents=True)
     (project / "models/base/weights").write_text("0")
     ran = []
-    real = graphs.run_step
+    real = update.run_step
 
     def run_step(arguments, log=None):
         step, out = arguments[0], Path(arguments[-1])
@@ -50,7 +50,7 @@ def light(project, monkeypatch):
             artifact.write_json(folder / ("scores.json" if step == "evaluate" else "weights.json"), content)
         return None
 
-    monkeypatch.setattr(graphs, "run_step", run_step)
+    monkeypatch.setattr(update, "run_step", run_step)
     return project, ran
 
 

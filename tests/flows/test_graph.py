@@ -5,31 +5,26 @@ import shutil
 import pytest
 import yaml
 
-from flows import graph as graphs
-from flows.graph import InputsChanged
+from flows import update
+from flows.update import InputsChanged
 from tasks.artifact import file_sum
 from tasks.errors import BadInput
 from tasks.params import load_params
-from tests.flows.conftest import HEADER, PROJECT, all_of, dvc, run, shell
+from tests.flows.conftest import HEADER, PROJECT, all_of, dvc, run, shell, states
 
 NEWER = HEADER + "Peru,capital,Quito\n"
 
 
 def during(monkeypatch, step, action):
     """Let `action` happen while a step runs in this process."""
-    real = graphs.run_step
+    real = update.run_step
 
     def run_step(arguments, log=None):
         real(arguments, log)
         if step in arguments:
             action()
 
-    monkeypatch.setattr(graphs, "run_step", run_step)
-
-
-def states(root):
-    with graphs.opened(root) as graph:
-        return {state.address: state.state for state in graphs.states(graph)}
+    monkeypatch.setattr(update, "run_step", run_step)
 
 
 def recorded(root):
@@ -99,9 +94,9 @@ def test_a_parameter_edited_while_a_stage_runs_is_not_recorded_as_its_own(projec
         path.write_text(path.read_text().replace("languages: [en, ko]", "languages: [en]"))
 
     if isolated:
-        real = graphs.run_isolated
+        real = update.run_isolated
         monkeypatch.setattr(
-            graphs, "run_isolated", lambda argv, *rest: (real(argv, *rest), "dataset" in argv and edit())
+            update, "run_isolated", lambda argv, *rest: (real(argv, *rest), "dataset" in argv and edit())
         )
     else:
         during(monkeypatch, "dataset", edit)
@@ -124,8 +119,8 @@ def test_data_edited_while_a_stage_runs_is_not_recorded_as_its_own(project, monk
 
 def test_a_module_edited_after_it_was_imported_runs_in_a_process_that_reads_it_anew(project, monkeypatch):
     isolated = []
-    real = graphs.run_isolated
-    monkeypatch.setattr(graphs, "run_isolated", lambda argv, *rest: (isolated.append(argv[0]), real(argv, *rest)))
+    real = update.run_isolated
+    monkeypatch.setattr(update, "run_isolated", lambda argv, *rest: (isolated.append(argv[0]), real(argv, *rest)))
     path = project / "tasks/dataset.py"
     during(monkeypatch, "origin", lambda: path.write_text(path.read_text() + "\n# edited\n"))
     assert run(project) == all_of("ran")

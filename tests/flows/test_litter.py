@@ -12,7 +12,7 @@ from tasks.corpus.raw import FILES, RELATIONS
 from tasks.corpus.topics import read_topics
 from tasks.errors import BadInput
 from tasks.litter import is_litter
-from tests.flows.conftest import HEADER, PROJECT, all_of, dvc, run
+from tests.flows.conftest import HEADER, PROJECT, all_of, dvc, run, states
 
 TOPICS = "topics:\n- {keys: [a], values: [b], messages: [c]}\n"
 
@@ -34,11 +34,6 @@ def litter(folder, *, links=True):
         (folder / name / "facts-checkpoint.csv").write_text("x")
     if links:
         (folder / ".#facts.csv").symlink_to("somebody@somewhere.1234:5678")  # Emacs: a link to nothing
-
-
-def states(root):
-    with graphs.opened(root) as graph:
-        return {state.address: state.state for state in graphs.states(graph)}
 
 
 def test_litter_in_a_slices_folder_makes_nothing_stale_and_is_not_read(project):

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from flows import graph as graphs
+from flows import update
 from flows.locks import is_running, only_run
 from tasks.errors import Busy
 from tests.flows.conftest import all_of, dvc, run
@@ -91,14 +92,14 @@ def test_a_step_that_outlived_its_dvc_repro_is_named(slow):
 
 def test_a_dvc_repro_that_comes_later_is_refused_and_harms_nothing(project, monkeypatch):
     said = []
-    real = graphs.run_step
+    real = update.run_step
 
     def run_step(arguments, log=None):
         if "data/raw/one" in arguments:
             said.append(dvc(project, "repro", code=255))
         real(arguments, log)
 
-    monkeypatch.setattr(graphs, "run_step", run_step)
+    monkeypatch.setattr(update, "run_step", run_step)
     assert run(project) == all_of("ran")
     assert "busy" in said[0]
 
@@ -108,7 +109,7 @@ def test_files_that_dvc_holds_are_a_sentence(project, monkeypatch):
     from dvc.rwlock import rwlock
 
     (project / "data/raw/two/facts.csv").write_text("subject,relation,object\nPeru,capital,Quito\n")
-    monkeypatch.setattr(graphs, "PATIENCE", 0.1)
+    monkeypatch.setattr(update, "PATIENCE", 0.1)
     other = started(project, "sleep", "60")
     monkeypatch.setattr(os, "getpid", lambda: other.pid)
     with graphs.opened(project) as graph:
@@ -116,9 +117,9 @@ def test_files_that_dvc_holds_are_a_sentence(project, monkeypatch):
         with held:
             monkeypatch.undo()
             monkeypatch.chdir(project)
-            monkeypatch.setattr(graphs, "PATIENCE", 0.1)
+            monkeypatch.setattr(update, "PATIENCE", 0.1)
             with pytest.raises(Busy, match=rf"in use by another DVC process \(PID {other.pid}\): dvc status"):
-                graphs.update(graph, graph.stages[-1], lock=0)
+                update.update_stage(graph, graph.stages[-1], lock=0)
             monkeypatch.setattr(os, "getpid", lambda: other.pid)
     other.kill()
     other.wait()
