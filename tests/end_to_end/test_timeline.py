@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 from tasks.artifact import file_sum
+from tests import warm
 from tests.end_to_end.project import make_project, write_slice
 
 COMMAND = [sys.executable, "-c", "from flows.commands import main; main()"]
 NO_PREFECT = {"PREFECT_API_URL": "http://127.0.0.1:9/api"}  # whose server takes seconds to start
 
 
-def perennial(root: Path, *words: str, code: int = 0, told: str = "", **variables: str) -> str:
+def perennial(root: Path, *words: str, code: int = 0, told: str = "", cold: bool = False, **variables: str) -> str:
+    """What a command printed; `cold`: it imports its libraries itself, as with a user."""
     environment = os.environ | {
         "PYTHONPATH": str(root),
         "MLFLOW_TRACKING_URI": "",
@@ -24,17 +26,19 @@ def perennial(root: Path, *words: str, code: int = 0, told: str = "", **variable
         **dict.fromkeys(("HTTP_PROXY", "https_proxy", "ALL_PROXY"), "http://127.0.0.1:9"),  # for what lies outside
         **variables,
     }
-    done = subprocess.run(
-        [*COMMAND, *words], cwd=root, env=environment, input=told, capture_output=True, text=True, check=False
-    )
+    if cold:
+        done = subprocess.run(
+            [*COMMAND, *words], cwd=root, env=environment, input=told, capture_output=True, text=True, check=False
+        )
+    else:
+        done = warm.run(root, warm.PERENNIAL, words, environment, told)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
 def dvc(root: Path, *words: str) -> str:
-    environment = os.environ | {"PYTHONPATH": str(root)}
-    done = subprocess.run(["dvc", *words], cwd=root, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = warm.run(root, "dvc", words, os.environ | {"PYTHONPATH": str(root)})
+    assert done.returncode == 0, done.stdout
     return done.stdout
 
 
@@ -45,7 +49,7 @@ def model_sums(root: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     root = make_project(tmp_path_factory.mktemp("e2e") / "project")
-    output = perennial(root, "run")
+    output = perennial(root, "run", cold=True)
     return root, output
 
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from flows import graph as graphs
 from flows import states as looking
 from flows import walk
 from flows.progress import Progress
+from tests import warm
 
 PROJECT = Path(__file__).parents[2]
 GRAPH = """
@@ -41,13 +41,20 @@ STAGES = ["origin", "dataset@one", "dataset@two"]
 
 def shell(root, *command, code=0):
     """What a command printed; it must end with `code`."""
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    return _printed(subprocess.run(command, cwd=root, capture_output=True, text=True, check=False), code)
 
 
 def dvc(root, *arguments, code=0):
-    return shell(root, sys.executable, "-m", "dvc", *arguments, code=code)
+    return _printed(warm.run(root, "dvc", arguments, dict(os.environ)), code)
+
+
+def perennial(root, *arguments, code=0):
+    return _printed(warm.run(root, warm.PERENNIAL, arguments, dict(os.environ)), code)
+
+
+def _printed(done, code):
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 def run(root, **options):
@@ -101,10 +108,10 @@ def project(tmp_path, monkeypatch):
 
 
 def small_params():
-    """The project's own params.yaml, comments and all, with a timeline of two slices."""
+    """The project's own params.yaml, comments and all, with a timeline of two slices and little to compare."""
     text = (PROJECT / "params.yaml").read_text()
     head, rest = text.split("timeline:\n")
-    tail = rest[rest.index("\ndataset:\n") :].replace('slice: "2020"', "slice: one")
+    tail = rest[rest.index("\ndataset:\n") : rest.index("  entries:")].replace('slice: "2020"', "slice: one")
     timeline = 'timeline:\n  "one": {previous: base}\n  "two": {previous: "one"}\n'
     reference = '\nreference:\n  "two": {previous: one/lm}\n'
-    return head + timeline + reference + tail
+    return head + timeline + reference + tail + "  entries: {replay: {}}\n"

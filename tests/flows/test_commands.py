@@ -19,7 +19,7 @@ from flows.publish import NotAccepted, NotPublished, Published
 from flows.run import run_timeline
 from flows.status import print_status
 from tasks.errors import BadInput
-from tests.flows.conftest import HEADER, run, shell
+from tests.flows.conftest import HEADER, perennial, run, shell
 
 PERENNIAL = [sys.executable, "-m", "flows.commands"]
 STAND_INS = {
@@ -58,7 +58,7 @@ def test_help_comes_at_once(tmp_path):
 
 
 def test_outside_a_project_one_sentence_says_so(tmp_path):
-    said = shell(tmp_path, *PERENNIAL, "status", code=2)
+    said = perennial(tmp_path, "status", code=2)
     assert said.count("\n") == 1
     assert "no Perennial project" in said
 
@@ -72,13 +72,13 @@ def test_the_project_is_found_from_a_folder_inside(project, monkeypatch):
 def test_mistakes_in_the_parameters_are_a_sentence(project):
     path = project / "params.yaml"
     path.write_text(path.read_text().replace("seed: 20", "sed: 20"))
-    said = shell(project, *PERENNIAL, "run", code=2)
+    said = perennial(project, "run", code=2)
     assert "params.yaml" in said
     assert "Traceback" not in said
 
 
 def test_a_name_that_was_given_does_not_steer_the_terminal(project):
-    said = shell(project, *PERENNIAL, "memory", "import", "\x1b[2Jgone.txt", code=2)
+    said = perennial(project, "memory", "import", "\x1b[2Jgone.txt", code=2)
     assert said.count("\n") == 1 and "[2Jgone.txt" in said
     assert "\x1b" not in said
 
@@ -184,6 +184,7 @@ def test_ctrl_c_and_a_polite_kill_say_how_to_go_on_and_are_noted(project):
             preexec_fn=_heeds_ctrl_c,  # noqa: PLW1509 (the child runs no thread yet)
         )
         while not (project / "data/examples/base").exists() or "running" not in outcome_of(project):
+            assert process.poll() is None, process.communicate()
             time.sleep(0.05)
         time.sleep(1)
         process.send_signal(signal)

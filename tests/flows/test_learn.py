@@ -1,16 +1,13 @@
 """`perennial learn`: documents go into the store whole, all or none, each user's apart."""
 
-import sys
-
 import pytest
 
 from flows.chat import STORE
 from flows.learn import learn_files
 from tasks.errors import BadInput
 from tasks.memory.store import chunks_of, opened
-from tests.flows.conftest import shell
+from tests.flows.conftest import perennial
 
-PERENNIAL = [sys.executable, "-m", "flows.commands"]
 NOTES = "# Travel\n\n" + "It rains in Bergen. " * 35 + "\n\n## Norway\n\nTake a coat.\n"
 
 
@@ -75,9 +72,9 @@ def test_the_command_reads_files_from_where_the_user_stands_and_tells_of_each(pr
     here = project / "data"
     (here / "a.md").write_text(NOTES)
     (here / "b[1].txt").write_text("One line.")
-    said = shell(here, *PERENNIAL, "learn", "a.md", "b[1].txt", "--user", "ann")
+    said = perennial(here, "learn", "a.md", "b[1].txt", "--user", "ann")
     assert said == "a.md: 4 chunks\nb[1].txt: 1 chunk\n"
     assert len(stored(project, "ann")) == 5
-    said = shell(here, *PERENNIAL, "learn", "a.md", "gone.md", code=2)
+    said = perennial(here, "learn", "a.md", "gone.md", code=2)
     assert said.count("\n") == 1
     assert "gone.md" in said

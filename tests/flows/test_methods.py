@@ -4,39 +4,27 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import psutil
 import pytest
-from prefect import get_client
-from prefect.settings import PREFECT_API_URL
-from prefect.testing.utilities import prefect_test_harness
 
 from flows.locks import only_run
+from tests import warm
 from tests.end_to_end.project import make_project, set_params
 
-COMMAND = [sys.executable, "-c", "from flows.commands import main; main()", "methods"]
 ENTRIES = {"naive": {}, "replay": {"methods": [{"name": "replay", "share": 0.4}]}}
 BROKEN = {"methods": [{"name": "ewc", "strength": 1.0e38, "samples": 4}]}
 
 
-def environment(root, server=None, mlflow=""):
-    paths = {"PYTHONPATH": str(root), "MLFLOW_TRACKING_URI": mlflow, "PREFECT_HOME": str(root / ".prefect")}
-    return os.environ | paths | ({"PREFECT_API_URL": server} if server else {})
+def environment(root, mlflow=""):
+    return os.environ | {"PYTHONPATH": str(root), "MLFLOW_TRACKING_URI": mlflow, "PREFECT_HOME": str(root / ".prefect")}
 
 
-def methods(root, *words, code=0, server=None, mlflow=""):
-    environ = environment(root, server, mlflow)
-    done = subprocess.run([*COMMAND, *words], cwd=root, env=environ, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def started(root, *words):
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen([*COMMAND, *words], cwd=root, env=environment(root), **quiet)
+def methods(root, *words, code=0, mlflow=""):
+    done = warm.run(root, warm.PERENNIAL, ["methods", *words], environment(root, mlflow))
+    assert done.returncode == code, done.stdout
+    return done.stdout
 
 
 def children(process):
@@ -48,7 +36,7 @@ def children(process):
 def wait_until(process, happened):
     give_up = time.monotonic() + 120
     while time.monotonic() < give_up:
-        assert process.poll() is None, "it ended before it could be stopped"
+        assert process.is_alive(), "it ended before it could be stopped"
         if happened():
             return
         time.sleep(0.02)
@@ -74,45 +62,44 @@ def report(root):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A comparison that was left alone, and that a Prefect server has seen."""
+    """A comparison that was left alone, and one of whose entries fails."""
     root = make_project(tmp_path_factory.mktemp("methods") / "project")
-    comparison = {"seeds": [1], "first": [], "steps": 20, "processes": 2, "entries": ENTRIES, "default": "replay"}
+    entries = {"broken": BROKEN, **ENTRIES}
+    comparison = {"seeds": [1], "first": [], "steps": 20, "processes": 2, "entries": entries, "default": "replay"}
     set_params(root, comparison=comparison)
-    with prefect_test_harness(server_startup_timeout=120), get_client(sync_client=True) as client:
-        output = methods(root, server=PREFECT_API_URL.value())
-        (shown,) = client.read_flow_runs()
-    assert (shown.state.name, shown.parameters) == ("Completed", {"folder": str(root)})
-    return root, output
+    return root, methods(root, code=1)
 
 
-def test_all_is_trained_once_and_told(whole):
+def test_all_is_trained_once_and_told_and_one_that_fails_stops_no_other(whole):
     root, output = whole
-    assert "0 of 2 were finished, 2 trained" in output
+    assert "broken, seed 1: The loss is not finite at step" in output
+    assert "0 of 3 were finished, 2 trained, 1 failed" in output
+    assert "Failed: broken (seed 1)." in output
     assert "replay (default)" in output
-    assert "without it" not in output
     told = report(root)
-    assert told["entries"].keys() == {"naive", "replay"}
+    assert told["entries"].keys() == {"broken", "naive", "replay"}
     assert told["entries"]["replay"]["seeds"]["1"]["metrics"]["tflops"] > 0
+    assert "not finite" in told["entries"]["broken"]["failed"]["1"]
     assert (root / "reports/methods.html").exists()
     assert {path.name for path in (root / "reports/methods").glob("*.png")} == {
         "methods_cost.png", "methods_balance.png",
     }  # fmt: skip
     assert not (root / "models").exists()  # of the pipeline's stages only the examples were made
-    before, table = results(root), (root / "reports/methods.json").read_bytes()
-    again = methods(root, mlflow="http://127.0.0.1:9")  # a store that is away costs one line
+    before, entry = results(root), told["entries"]["replay"]
+    again = methods(root, *ENTRIES, mlflow="http://127.0.0.1:9")  # a store that is away costs one line
     assert "2 of 2 were finished, 0 trained" in again
     assert " ".join(again.split()).count("Nothing was published to MLflow: The MLflow server") == 1
     assert results(root) == before
-    assert (root / "reports/methods.json").read_bytes() == table  # measured seconds and all
+    assert report(root)["entries"]["replay"] == entry  # measured seconds and all
 
 
 def stop_in_the_middle(root, words, number, mark):
     """Start it, and stop it once `mark` is there; nothing that it started lives on."""
-    process = started(root, *words)
+    process = warm.start(root, warm.PERENNIAL, ["methods", *words], environment(root))
     wait_until(process, lambda: mark.exists() and children(process))
     at_work = children(process)
-    process.send_signal(number)
-    process.wait(timeout=60)
+    os.kill(process.pid, number)
+    process.join(timeout=60)
     psutil.wait_procs(at_work, timeout=5)
     assert not any(child.is_running() for child in at_work)
 
@@ -121,15 +108,15 @@ def stop_in_the_middle(root, words, number, mark):
     ("words", "number"),
     [
         (["replay"], signal.SIGKILL),
-        pytest.param([], signal.SIGKILL, marks=pytest.mark.slow),
-        pytest.param([], signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param([*ENTRIES], signal.SIGKILL, marks=pytest.mark.slow),
+        pytest.param([*ENTRIES], signal.SIGTERM, marks=pytest.mark.slow),
     ],
 )
 def test_one_that_is_stopped_in_the_middle_goes_on_to_the_same_results(whole, words, number):
     root, _ = whole
     expected, work = results(root), root / ".perennial/comparison/1"
     shutil.rmtree(work / "replay")
-    if not words:
+    if len(words) > 1:
         shutil.rmtree(work / "naive/2021")
     first_slice = work / "replay/2020/key.json"
     stop_in_the_middle(root, words, number, first_slice)
@@ -138,22 +125,6 @@ def test_one_that_is_stopped_in_the_middle_goes_on_to_the_same_results(whole, wo
     methods(root, *words)
     assert results(root) == expected
     assert first_slice.stat().st_mtime_ns == made  # what was finished is not done again
-
-
-def test_an_entry_that_fails_is_told_and_stops_no_other(whole):
-    root, _ = whole
-    set_params(root, comparison={"entries": {**ENTRIES, "broken": BROKEN}})
-    output = methods(root, "broken", code=1)
-    assert "broken, seed 1: The loss is not finite at step" in output
-    assert "Failed: broken (seed 1)." in output
-    told = report(root)
-    assert "not finite" in told["entries"]["broken"]["failed"]["1"]
-    assert told["entries"]["replay"]["mean"]["accuracy"] is not None
-
-
-def test_an_unknown_name_is_told_the_known_ones(whole):
-    root, _ = whole
-    assert "There is no method 'nope'. Known: naive, replay" in methods(root, "nope", code=2)
 
 
 def test_two_commands_say_busy_to_one_another(whole):

@@ -20,9 +20,9 @@ import flows.timeline
 from flows import server
 from flows import walk as walks
 from flows.run import run_timeline
+from tests import warm
 
 DEAD = "http://127.0.0.1:9"
-PERENNIAL = [sys.executable, "-m", "flows.commands"]
 ASK = """
 import json, os, threading, urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -162,10 +162,7 @@ def test_a_server_that_only_a_profile_names_counts(project, tmp_path):
     profiles = tmp_path / "profiles.toml"
     profiles.write_text(f'active = "ours"\n[profiles.ours]\nPREFECT_API_URL = "http://ann:secret@{DEAD[7:]}/api"\n')
     environment = os.environ | {"PREFECT_PROFILES_PATH": str(profiles), "MLFLOW_TRACKING_URI": DEAD}
-    done = subprocess.run(
-        [*PERENNIAL, "run"], cwd=project, env=environment, capture_output=True, text=True, check=False
-    )
-    said = done.stdout + done.stderr
+    said = warm.run(project, warm.PERENNIAL, ["run"], environment).stdout
     assert f"No Prefect server answers at {DEAD}/api ([Errno 111] Connection refused); going on without it." in said
     assert "secret" not in said
 

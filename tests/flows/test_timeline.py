@@ -14,10 +14,13 @@ from prefect.testing.utilities import prefect_test_harness
 from rich.console import Console
 
 from flows import timeline, walk
+from flows.comparing import Comparing
+from flows.mapping import compare_with_prefect
 from flows.progress import Progress
 from flows.publish import NotAccepted, NotPublished, Published
 from tasks import machine
 from tasks.errors import BadInput
+from tasks.params import load_params
 from tasks.scoring.gate import Rule
 from tests.flows.conftest import HEADER, STAGES
 from tests.flows.test_remote import name_remote
@@ -146,3 +149,14 @@ def test_one_that_was_away_is_tried_again_and_then_all_is_well(server, project, 
 
 def state_of(client, name: UUID) -> str:
     return client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[name])))[0].state.name
+
+
+def test_each_entry_of_a_comparison_is_a_task_and_one_that_fails_stops_no_other(server, project, monkeypatch):
+    pairs = [("naive", 1), ("replay", 1), ("naive", 2)]
+    comparing = Comparing(project, load_params(), 0, Progress(Console(quiet=True)), pairs)
+    monkeypatch.setattr(Comparing, "_bring", lambda self, name, seed, *_, **__: "no" if name == "replay" else None)
+    monkeypatch.setattr("tasks.comparison.has_first", lambda params, seed, *_: seed == 2)
+    compare_with_prefect(comparing)
+    done = dict.fromkeys(("first 1", "first 2", "naive 1", "naive 2"), "Completed")
+    wait_for(("Completed", done | {"replay 1": "Failed"}))
+    assert (comparing.failed, comparing.left) == ({("replay", 1): "no"}, [])
