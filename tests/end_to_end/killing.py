@@ -16,7 +16,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-import tasks  # noqa: F401 (sets what libraries read when they are imported)
 from tasks.artifact import file_sum
 from tests.end_to_end.project import make_project, set_params
 
@@ -26,10 +25,7 @@ LONGEST = 6.0  # seconds that an attempt lives at most
 
 def main(folder: Path, kills: int, seed: int, slices: int) -> int:
     """Print what was killed where; return 0 if all bytes are the same."""
-    import dvc.repo  # noqa: F401
-    import sentence_transformers  # noqa: F401
-    import torch  # noqa: F401
-    import transformers  # noqa: F401
+    import tests.warm_libraries  # noqa: F401
 
     whole, killed = _project(folder / "whole", slices), _project(folder / "killed", slices)
     started = time.monotonic()
