@@ -49,11 +49,12 @@ def started():
 
 
 def latest(environment, root):
-    """The state of the latest flow run, once it has ended."""
+    """Name and state of the latest flow run that was asked for, and whether it has ended."""
     code = (
         "from prefect import get_client\n"
         "with get_client(sync_client=True) as client:\n"
-        "    run = max(client.read_flow_runs(), key=lambda each: each.created)\n"
+        "    asked = [each for each in client.read_flow_runs() if not each.auto_scheduled]\n"
+        "    run = max(asked, key=lambda each: each.created)\n"
         "    print(run.name, run.state.name, run.state.is_final())"
     )
     return subprocess.check_output([sys.executable, "-c", code], env=environment, cwd=root, text=True).split()[-3:]
