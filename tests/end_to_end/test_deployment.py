@@ -67,6 +67,7 @@ def test_the_deployment_is_not_green_until_all_is_published_nor_when_it_was_refu
     prefect, mlflow = free_port(), free_port()
     environment = os.environ | {
         "PYTHONPATH": str(root),
+        "PWD": str(root),  # as a shell sets it, which prefect.yaml reads
         "PREFECT_HOME": str(tmp_path / "prefect"),
         "PREFECT_API_URL": f"http://127.0.0.1:{prefect}/api",
         "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{mlflow}",
