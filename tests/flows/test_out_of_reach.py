@@ -58,7 +58,7 @@ NAMED = {
     "run": "can't be used",
     "status": "",
     "add three ../new": "data/raw/.three.partial/facts.csv can't be used (File too large)",
-    "methods naive": "can't be used",
+    "methods replay": "can't be used",
     "learn ../new/facts.csv": ".perennial/memories.db can't be used",
     "memory forget town": ".perennial/memories.db can't be used",
     "memory export ../out.jsonl": ".perennial/memories.db can't be used",
