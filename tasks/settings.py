@@ -1,5 +1,6 @@
 """The parameters as they hold: what params.yaml says and, where it is silent, the defaults."""
 
+import json
 from pathlib import Path
 
 from tasks import artifact
@@ -15,4 +16,6 @@ def settings(params: Path, out: Path) -> None:
     Raises:
         BadInput: params.yaml is wrong.
     """
-    artifact.write_file(out, artifact.json_text(load_params(params).model_dump(mode="json")).encode())
+    values = load_params(params).model_dump(mode="json")
+    text = json.dumps(values, ensure_ascii=False, indent=1, allow_nan=False)  # unsorted: slices have an order
+    artifact.write_file(out, f"{text}\n".encode())

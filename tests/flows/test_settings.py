@@ -5,7 +5,7 @@ import yaml
 
 from flows import update
 from tasks.params import Params, load_params
-from tests.flows.conftest import HEADER, PROJECT, dvc, run, states
+from tests.flows.conftest import HEADER, PROJECT, dvc, run, small_params, states
 
 GRAPH = """
 stages:
@@ -111,3 +111,14 @@ def test_what_the_settings_say_is_what_the_parameters_say(tmp_path):
     settings(PROJECT / "params.yaml", tmp_path / "settings.json")
     assert load_params(tmp_path / "settings.json") == load_params(PROJECT / "params.yaml")
     assert set(yaml.safe_load((tmp_path / "settings.json").read_text())) == set(Params.model_fields)
+
+
+def test_slices_keep_their_order_whatever_they_are_called(tmp_path):
+    from tasks.settings import settings
+
+    text = small_params()
+    for old in ('"one"', "slice: one", "previous: one/lm"):
+        text = text.replace(old, old.replace("one", "zebra"))
+    (tmp_path / "params.yaml").write_text(text)
+    settings(tmp_path / "params.yaml", tmp_path / "settings.json")
+    assert list(load_params(tmp_path / "settings.json").timeline) == ["zebra", "two"]
