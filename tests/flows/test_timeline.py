@@ -159,4 +159,7 @@ def test_each_entry_of_a_comparison_is_a_task_and_one_that_fails_stops_no_other(
     compare_with_prefect(comparing)
     done = dict.fromkeys(("first 1", "first 2", "naive 1", "naive 2"), "Completed")
     wait_for(("Completed", done | {"replay 1": "Failed"}))
+    with get_client(sync_client=True) as client:
+        flow_run = max(client.read_flow_runs(), key=lambda each: each.created)
+    assert flow_run.parameters == {"folder": str(project.resolve())}
     assert (comparing.failed, comparing.left) == ({("replay", 1): "no"}, [])
