@@ -51,12 +51,12 @@ def through_prefect(root):
 
 
 def latest():
-    """The state of the latest flow run, and those of its tasks by their names."""
+    """The state of the latest flow run, and those of its tasks by their names; None before one has arrived."""
     with get_client(sync_client=True) as client:
         flow_run = max(client.read_flow_runs(), key=lambda each: each.created)
         of_run = TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[flow_run.id]))
         tasks = client.read_task_runs(task_run_filter=of_run)
-    return flow_run.state.name, {task.name: task.state.name for task in tasks}
+    return flow_run.state.name, {task.name: task.state and task.state.name for task in tasks}
 
 
 def wait_for(expected):
