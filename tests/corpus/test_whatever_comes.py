@@ -8,13 +8,15 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tasks import artifact
 from tasks.corpus.check import check_slice
-from tasks.corpus.raw import FILES, RELATIONS
-from tasks.corpus.slices import history
+from tasks.corpus.examples import examples_of, problems_of_rows
+from tasks.corpus.raw import FILES, RELATIONS, read_raw
+from tasks.corpus.slices import history, templates_until
+from tasks.corpus.templates import Templates
 from tasks.corpus.text import normal
 from tasks.dataset import dataset
 from tasks.lm.template import ANSWER_MARKER, ANSWER_START
@@ -91,9 +93,19 @@ def write(folder, files, end):
         (folder / name).write_bytes(end.join([*head, *lines]).encode("utf-8", "surrogatepass"))
 
 
-def mended(folder, older):
+def problems_of(folder, before):
+    """What `perennial add` says is wrong."""
+    older = history(before)
+    if problems := check_slice(folder, older):
+        return problems
+    raw = read_raw(folder)
+    templates = templates_until(before).extended_by(raw.templates or Templates())
+    return problems_of_rows(examples_of(folder.name, raw, older, templates, SETTINGS)[0], older)
+
+
+def mended(folder, before):
     """Take out what the check names until it names nothing; whether a row is left."""
-    while problems := check_slice(folder, older):
+    while problems := problems_of(folder, before):
         if not any((folder / name).exists() for name in FILES):
             return False
         for name in {problem.file for problem in problems}:
@@ -116,7 +128,7 @@ def through_the_steps(place, folder_name, slices, end):
     for number, files in enumerate(slices):
         raw, out = root / "raw" / str(number), root / str(number)
         write(raw, files, end)
-        if not mended(raw, history(accepted[-1])):
+        if not mended(raw, accepted[-1]):
             continue
         dataset(SETTINGS, raw, accepted[-1], out)
         pairs(PAIRS, 1, out, root / f"pairs-{number}")
@@ -131,6 +143,7 @@ def assert_nothing_fails(examples):
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     @given(NAME, SLICE, SLICE, ENDS)
+    @example("x", *UNTOLD, "\n")
     def try_out(folder_name, first, second, end):
         nonlocal accepted
         with tempfile.TemporaryDirectory() as place:
@@ -143,6 +156,10 @@ def assert_nothing_fails(examples):
 
 
 SLICE = st.lists(ONE_FILE, min_size=1, max_size=3)
+UNTOLD = (  # a relation that can be told in no language
+    [("chat.jsonl", [json.dumps({"input": "hi", "output": "hello"})])],
+    [("facts.csv", ["a,b,c", "d,e,f"]), (RELATIONS, [json.dumps({"relations": {"b": {}}})])],
+)
 
 
 def test_what_is_accepted_goes_through_the_steps():
