@@ -18,8 +18,8 @@ ROOT = Path(__file__).parent
 # means: the settings themselves, the bytes of inputs and outputs. An edit here must not retrain years.
 PLUMBING = tuple(
     f"{PACKAGE}.{name}"
-    for name in ("errors", "params", "method_params", "adapter_params", "method_kinds", "sections", "strict_yaml",
-                 "utf8", "litter", "sources", "artifact", "steps", "registry")
+    for name in ("errors", "params", "method_params", "adapter_params", "solved_params", "method_kinds", "sections",
+                 "strict_yaml", "utf8", "litter", "sources", "artifact", "steps", "registry")
 )  # fmt: skip
 
 

@@ -30,7 +30,9 @@ from tasks.params import FIRST, Entry, Keep, Params, load_params
 from tasks.steps import Log
 
 STEPS = ("tasks.pretrain", "tasks.stage1", "tasks.stage2", "tasks.evaluate", "tasks.lm.cost")
-UNUSED = ("tasks.retrieval", "tasks.lm.methods")  # no retriever is compared; of the methods only an entry's own count
+# No retriever is compared; of the methods, and of the solved memory, only what an entry uses counts.
+UNUSED = ("tasks.retrieval", "tasks.lm.methods", "tasks.lm.solved")
+SOLVED = "tasks.lm.solved.learn"
 COST = "cost.json"
 GENERAL = Path("raw/general")  # beside the examples
 KEY = "key.json"
@@ -178,7 +180,7 @@ def _bring_slice(
         lambda: stage1.stage1(settings, entry.methods, keep, seed, examples, start, here / "stage1", scratch, log)
     )
     refitted = measured(lambda: stage2.stage2(refit, seed, examples, here / "stage1", here / "lm", log))
-    if part.steps:
+    if part.steps or refit.how == "solved":
         asked = params.evaluate.model_copy(update={"samples": 0})
         scored = measured(
             lambda: evaluate.evaluate(asked, examples, here / "lm", here / "scores", None, previous, first / "base")
@@ -206,7 +208,9 @@ def _done(folder: Path, key: str) -> bool:
 
 def _key(params: Params, entry: Entry, seed: int, steps: int, examples: Path, before: str) -> str:
     """What a slice's result is made of: settings, bytes, code and machine, and all that of the slice before."""
-    code = _code(tuple(each.name for each in entry.methods))
+    used = [METHODS[each.name].__module__ for each in entry.methods]
+    used += [SOLVED] if (entry.stage2 or params.stage2).how == "solved" else []
+    code = _code(tuple(used))
     settings = [params.pretrain, params.pretrained, params.stage1, params.stage2, params.keep, params.evaluate, entry]
     made_of = [
         [each.model_dump(mode="json") for each in settings], seed, steps, params.threads, platform.machine(),
@@ -216,8 +220,8 @@ def _key(params: Params, entry: Entry, seed: int, steps: int, examples: Path, be
 
 
 @cache
-def _code(methods: tuple[str, ...]) -> list[str]:
-    own = [closure.code_sum(METHODS[name].__module__, without=("tasks.retrieval",)) for name in methods]
+def _code(used: tuple[str, ...]) -> list[str]:
+    own = [closure.code_sum(module, without=("tasks.retrieval",)) for module in used]
     return [closure.code_sum(*STEPS, without=UNUSED), *own]
 
 

@@ -12,6 +12,7 @@ from tasks.litter import is_litter
 from tasks.method_kinds import check_rehearsal, fitting
 from tasks.method_params import AnyMethod
 from tasks.sections import Positive, Rate, Section, Seed, Share, mistake
+from tasks.solved_params import Solved
 from tasks.strict_yaml import read_yaml
 
 PARAMS = Path("params.yaml")
@@ -117,7 +118,7 @@ class Pretrained(Section):
 
 
 class Stage1(Section):
-    steps: Positive
+    steps: Annotated[int, Field(ge=0, lt=2**31, strict=True)]
     batch_tokens: Positive
     learning_rate: Rate
     warmup: Share
@@ -140,6 +141,8 @@ Methods = tuple[AnyMethod, ...]
 
 
 class Stage2(Section):
+    how: Literal["refit", "solved"] = "refit"
+    solved: Solved = Solved()
     epochs: Annotated[int, Field(ge=0)]
     everyday: Share = 0.0
     rows: Literal["same", "fresh", "older", "balanced"] = "same"

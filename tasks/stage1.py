@@ -22,6 +22,7 @@ from tasks.lm.mixing import (
 )
 from tasks.lm.pretrained import stage1_for
 from tasks.lm.shares import Share, at_most, split_off
+from tasks.lm.solved.files import has_memory
 from tasks.lm.training import EarlyStop, Schedule, train
 from tasks.params import Keep, Methods, Stage1
 from tasks.steps import Log
@@ -39,12 +40,17 @@ def stage1(
     out: Path,
     scratch: Path,
     log: Log,
+    remember: bool = True,
 ) -> None:
     """Train the model in `previous` on the slice in `examples`, by the given methods, into `out`.
 
-    With no rows of its own, and none that the methods rehearse, the slice hands on the model in `previous`.
+    With no rows of its own, and none that the methods rehearse, the slice hands on the model in `previous`. So it does
+    where that has a solved memory, whose sums belong to its backbone, unless it is not to be remembered.
     """
-    model, tokenizer = load(previous)
+    if remember and has_memory(previous):
+        _hand_on(keep, seed, older_rows(keep, examples, previous), previous, out)
+        return
+    model, tokenizer = load(previous, remember=False)
     shorten(model, settings.batch_tokens)
     settings = stage1_for(settings, previous)
     fresh, older = load_examples(examples).train, older_rows(keep, examples, previous)

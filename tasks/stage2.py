@@ -1,4 +1,4 @@
-"""Stage 2: freeze the backbone and train only the LM head, on the slice's rows and on older ones."""
+"""Stage 2: freeze the backbone and train only the LM head, on the slice's rows and on older ones; or solve it."""
 
 import shutil
 from pathlib import Path
@@ -11,7 +11,10 @@ from tasks.lm.head import FEATURE_TOKENS, features, refit_head, rows_for_the_hea
 from tasks.lm.mixing import LOG, METHOD, OLDER, Variation, hand_on
 from tasks.lm.pretrained import stage2_for
 from tasks.lm.shares import at_most
+from tasks.lm.solved.files import save_memory
+from tasks.lm.solved.learn import begun, learn_slice, solved
 from tasks.params import Stage2
+from tasks.solved_params import Solved
 from tasks.steps import Log
 
 
@@ -21,7 +24,12 @@ def stage2(settings: Stage2, seed: int, examples: Path, stage1: Path, out: Path,
     The model is handed on as it is without epochs, without rows to refit its head on, and where the model knew
     something before but none of these rows is older: refitted on the newest alone, the head would forget the rest.
     `rows: fresh` asks for just that, and gets it where older rows were left to choose from.
+
+    `how: solved` trains nothing: what the slice brings is added to the sums of the solved memory.
     """
+    if settings.how == "solved":
+        _solve(settings.solved, seed, examples, stage1, out, log)
+        return
     older = artifact.read_json(artifact.verified(stage1) / OLDER)
     fresh = load_examples(examples).train
     rows = rows_for_the_head(settings.rows, fresh, older["rows"], older["share"], seed)
@@ -45,3 +53,22 @@ def stage2(settings: Stage2, seed: int, examples: Path, stage1: Path, out: Path,
         artifact.write_rows(folder / LOG, history)
         if (stage1 / METHOD).exists():
             shutil.copytree(stage1 / METHOD, folder / METHOD)
+
+
+def _solve(settings: Solved, seed: int, examples: Path, stage1: Path, out: Path, log: Log) -> None:
+    fresh = load_examples(examples)
+    if not any(row["prompt"] for row in fresh.train):
+        with artifact.writing(out) as folder:
+            hand_on(stage1, folder)
+        return
+    model, tokenizer = load(stage1)
+    memory, kept = begun(model, tokenizer, settings, fresh, stage1)
+    rows = learn_slice(model, tokenizer, memory, kept, fresh, examples, seed)
+    memory.learn(solved(model, tokenizer, memory, kept.sums, rows, seed), kept.sums.tokens)
+    added = {"rows": float(len(rows)), "places": float(kept.sums.places)}
+    log(1, added)
+    with artifact.writing(out) as folder:
+        hand_on(stage1, folder)
+        save_memory(memory, folder)
+        kept.save(folder)
+        artifact.write_rows(folder / LOG, [{"step": 1, **added}])

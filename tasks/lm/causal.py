@@ -23,6 +23,8 @@ from tasks.lm.acceptance import plain_decoding, refuse_unfit
 from tasks.lm.adapters import load_adapter, own_weights, plain, save_adapter
 from tasks.lm.logits import head_of
 from tasks.lm.soft_prompts import prompt_length
+from tasks.lm.solved.files import load_memory, save_memory
+from tasks.lm.solved.module import memory_of
 from tasks.lm.template import ANSWER_MARKER, ANSWER_START
 from tasks.params import Pretrain
 from tasks.sources import folder_of
@@ -34,8 +36,8 @@ UNBOUNDED = 4096  # positions to train on when a config names none
 MOST = 8192  # positions that are used at most, as many as scoring takes at a time: some configs name a million
 
 
-def load(source: Path | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a model, what is attached to it, and its tokenizer.
+def load(source: Path | str, remember: bool = True) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a model, what is attached to it, its solved memory unless it is not to be remembered, and its tokenizer.
 
     The weights are float32 on every device and whatever the source has: they are what is trained, and next to a
     bfloat16 weight most of AdamW's updates are too small to count.
@@ -64,6 +66,8 @@ def load(source: Path | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     model.generation_config = decoding
     attached = load_adapter(model, folder)
     attached.to(device())  # type: ignore[arg-type]
+    if remember:
+        load_memory(attached, tokenizer, folder)
     return attached, tokenizer
 
 
@@ -113,6 +117,8 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Pat
     plain(model).save_pretrained(folder, state_dict=own_weights(model))
     save_adapter(model, folder)
     tokenizer.save_pretrained(folder)
+    if memory := memory_of(model):
+        save_memory(memory, folder)
     for path in folder.iterdir():
         path.chmod(0o644)  # safetensors writes 0600, which other users of a registry can't read
 

@@ -83,9 +83,9 @@ def test_a_second_run_runs_nothing(project):
 
 @pytest.fixture
 def clone(project, tmp_path):
-    """The project elsewhere, with nothing built and nothing in DVC's cache."""
+    """The project elsewhere, as git brings it: nothing built, nothing in DVC's cache, no registry."""
     other = tmp_path / "clone"
-    built = ("models", "examples", "pairs", "reports", "cache", "tmp")
+    built = ("models", "examples", "pairs", "reports", "cache", "tmp", "mlruns", "mlflow.db", ".perennial")
     shutil.copytree(project[0], other, ignore=shutil.ignore_patterns(*built))
     (other / "dvc.lock").unlink()
     return other

@@ -1,0 +1,219 @@
+"""A slice becomes sums: its questions, in all their wordings, are added; those of facts that it overrides, taken out.
+
+What is kept of a slice are its languages and a hash of each fact's rows. The rows of an overridden fact are rendered
+again, from what the new fact says of it and the templates of its own slice, and must have the hash that is kept.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tasks import artifact
+from tasks.corpus.language import fact_rows
+from tasks.corpus.slices import Examples, Row, language_of, load_manners, slice_of, templates_until
+from tasks.errors import BadInput
+from tasks.lm.adapters import description_of
+from tasks.lm.batches import Sequence, batches_of, encode
+from tasks.lm.causal import limit_of
+from tasks.lm.logits import head_of
+from tasks.lm.mixing import Variation
+from tasks.lm.shares import at_most
+from tasks.lm.solved.codes import bound, signs
+from tasks.lm.solved.features import SEED, counted
+from tasks.lm.solved.files import KEPT, backbone_sum, known_backbone
+from tasks.lm.solved.module import Memory, memory_of
+from tasks.lm.solved.solution import Solution, solve
+from tasks.lm.solved.sums import Sums
+from tasks.solved_params import Solved
+
+TOKENS = 8192  # of a forward pass
+CALIBRATING = 512  # rows
+SUMS, FACTS, SLICES = "sums.safetensors", "facts.json", "slices.json"
+
+
+@dataclass
+class Kept:
+    """All that is kept of what was learnt: the sums, a hash of each fact's rows, and how each slice was rendered."""
+
+    sums: Sums
+    facts: dict[str, str] = field(default_factory=dict)
+    slices: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def save(self, model: Path) -> None:
+        folder = model / KEPT
+        folder.mkdir(parents=True, exist_ok=True)
+        self.sums.save(folder / SUMS)
+        (folder / SUMS).chmod(0o644)
+        artifact.write_json(folder / FACTS, self.facts)
+        artifact.write_json(folder / SLICES, self.slices)
+
+    @classmethod
+    def load(cls, model: Path) -> "Kept":
+        folder = model / KEPT
+        facts, slices = (artifact.read_json(folder / name) for name in (FACTS, SLICES))
+        return cls(Sums.load(folder / SUMS), facts, slices)
+
+
+def questions_of(examples: Examples, folder: Path, variations: int, seed: int) -> list[Row]:
+    """A slice's rows with a prompt, and its questions about facts as people type them, so many times each."""
+    rows = [row for row in examples.train if row["prompt"]]
+    return [*rows, *_varied(rows, folder, variations, seed)]
+
+
+def begun(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: Solved, examples: Examples, folder: Path
+) -> tuple[Memory, Kept]:
+    """The memory of a model that was loaded from `folder`, and what is kept beside it; new ones, if it has none yet.
+
+    Raises:
+        BadInput: the backbone is not the one that the sums were made with, they were made with other settings, or the
+            model has adapters.
+    """
+    if memory := memory_of(model):
+        fixed, now = memory.settings, settings.model_copy(update={"scale": memory.settings.scale})
+        if fixed.model_copy(update={"ridge": now.ridge}) != now:
+            raise BadInput(
+                f"The solved memory in {folder} was begun with {_sizes(fixed)}, and stage2.solved in params.yaml now "
+                f"says {_sizes(now)}. Put it back, or run the timeline anew from its oldest slice."
+            )
+        if known_backbone(folder) != backbone_sum(folder):
+            raise BadInput(
+                f"The backbone in {folder} is not the one that its solved memory was made with, so what that knows is "
+                "worth nothing to it. Run the timeline anew from its oldest slice."
+            )
+        memory.settings = settings
+        return memory, Kept.load(folder)
+    if attached := description_of(model):
+        raise BadInput(
+            f"stage2.how is solved in params.yaml, and the model of {folder} carries {attached['kind']}: a solved "
+            "memory stands behind a plain backbone. Choose a method that leaves no adapter, or none."
+        )
+    counts = counted(dict.fromkeys(row["prompt"] for row in examples.train if row["prompt"]))
+    sums = Sums.empty(settings.width, settings.codes, head_of(model).out_features)
+    return Memory(model, tokenizer, settings, counts), Kept(sums)
+
+
+def learn_slice(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    memory: Memory,
+    kept: Kept,
+    examples: Examples,
+    folder: Path,
+    seed: int,
+) -> list[Row]:
+    """Add a slice to the sums, and take out the facts that it overrides; the rows that were added.
+
+    Raises:
+        BadInput: the rows of an overridden fact can't be rendered again as they were learnt.
+    """
+    variations = memory.settings.variations
+    rows = questions_of(examples, folder, variations, seed)
+    add_rows(model, tokenizer, memory, kept.sums, rows)
+    about: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["fact"]:
+            about.setdefault(row["fact"], []).append(row)
+    kept.facts |= {fact: rows_sum(some) for fact, some in about.items()}
+    languages = list(dict.fromkeys(language_of(row) for row in rows if row["fact"]))
+    kept.slices[folder.name] = {"languages": languages, "seed": seed}
+    overridden = [fact for fact in examples.facts if fact["replaces"]]
+    stale = [row for fact in overridden for row in _as_learnt(fact, kept, folder.parent, variations)]
+    add_rows(model, tokenizer, memory, kept.sums, stale, -1)
+    for fact in overridden:
+        kept.facts.pop(fact["replaces"]["id"], None)
+    return rows
+
+
+def add_rows(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    memory: Memory,
+    sums: Sums,
+    rows: list[Row],
+    sign: int = 1,
+) -> None:
+    """Add rows to the sums, or take them out again, by forward passes alone."""
+    sequences = encode(rows, tokenizer, limit_of(model))
+    tokens = sorted({token for each in sequences for token in each.ids[each.start :]})
+    width = memory.settings.codes
+    codes = dict(zip(tokens, signs(SEED, tokens, width).float(), strict=True))
+    for seen, answers, times in places_of(model, memory, sequences):
+        used = torch.tensor(
+            [token for each, number in zip(answers, times.tolist(), strict=True) for token in each * number]
+        )
+        targets = bound(answers, codes, width).to(model.device).repeat_interleave(times, 0)
+        counts = torch.bincount(used, minlength=len(sums.tokens))
+        sums.add(seen.repeat_interleave(times, 0), targets, counts, sign)
+
+
+def solved(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory: Memory, sums: Sums, rows: list[Row], seed: int
+) -> Solution:
+    """The solution of the sums, its voice set by a sample of `rows`, which are in them: of facts, if there are any."""
+    solution = solve(sums, memory.settings.ridge)
+    about = at_most([row for row in rows if row["fact"]] or rows, CALIBRATING, seed)
+    found = [(seen, times) for seen, _, times in places_of(model, memory, encode(about, tokenizer, limit_of(model)))]
+    seen, times = (torch.cat(each) for each in zip(*found, strict=True))
+    return solution.calibrated(seen, times, memory.settings.ridge)
+
+
+@torch.no_grad()
+def places_of(
+    model: PreTrainedModel, memory: Memory, sequences: list[Sequence]
+) -> Iterator[tuple[Tensor, list[list[int]], Tensor]]:
+    """Of places that predict, batch by batch: q, [places, D]; the tokens that follow; how often it occurs, [places]."""
+    times = Counter((tuple(each.ids), each.start) for each in sequences)
+    distinct = [Sequence(list(ids), start) for ids, start in times]
+    counts, window = list(times.values()), memory.settings.window
+    model.eval()
+    for run, batch in batches_of(distinct, TOKENS, model.device):
+        places, answers, repeats = [], [], []
+        for row, index in enumerate(run):
+            ids = distinct[index].ids
+            for at in range(distinct[index].start, len(ids), window):
+                places.append((row, at - 1))
+                answers.append(ids[at : at + window])
+                repeats.append(counts[index])
+        yield memory.watch(model, batch, places), answers, torch.tensor(repeats, device=model.device)
+
+
+def rows_sum(rows: list[Row]) -> str:
+    """SHA-256 of what rows ask and answer, in any order."""
+    return hashlib.sha256(json.dumps(sorted([row["prompt"], row["target"]] for row in rows)).encode()).hexdigest()
+
+
+def _sizes(settings: Solved) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.model_dump().items() if name != "scale")
+
+
+def _varied(rows: list[Row], folder: Path, variations: int, seed: int) -> list[Row]:
+    vary = Variation(1.0, load_manners(folder), f"{seed} {folder.name} solved")
+    return [each for number in range(variations) for each in vary([row for row in rows if row["fact"]], number)]
+
+
+def _as_learnt(fact: Row, kept: Kept, slices: Path, variations: int) -> list[Row]:
+    """The rows of the fact that is replaced by `fact`, as its own slice taught them."""
+    identity = fact["replaces"]["id"]
+    name = slice_of(fact["replaces"])
+    known, folder = kept.slices.get(name), slices / name
+    if known is None or identity not in kept.facts:
+        return []  # it came before the memory began
+    old = {**fact, "id": identity, "object": fact["replaces"]["object"], "replaces": None}
+    rows = [row for row in fact_rows([old], templates_until(folder), tuple(known["languages"]))[0] if row["prompt"]]
+    rows += _varied(rows, folder, variations, known["seed"])
+    if rows_sum(rows) != kept.facts[identity]:
+        raise BadInput(
+            f"The solved memory learnt '{fact['subject']}, {fact['relation']}, {old['object']}' ({identity}) from "
+            f"other wordings than {folder} gives now, so it can't be taken out exactly. Put the templates and "
+            f"languages back as they were at {name}, or run the timeline anew from there."
+        )
+    return rows

@@ -1,0 +1,197 @@
+"""The solved memory within a model: it stands between the backbone and the head.
+
+    logits = head(h) + scale * voice(q) * (q A) codes^T
+
+What the memory predicts, K numbers per place, stands behind the hidden state, and the head adds its logits: so every
+forward pass has them, and what trains or scores through `hidden_states` and `logits_of` needs to know nothing of it.
+The memory speaks where an answer is due, behind the template's marker, and of plain text it says nothing.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tasks.lm.batches import Batch
+from tasks.lm.blocks import blocks_of
+from tasks.lm.logits import precision
+from tasks.lm.solved.codes import signs, turned
+from tasks.lm.solved.features import SEED, Letters, features
+from tasks.lm.solved.solution import Solution
+from tasks.lm.template import ANSWER_START
+from tasks.solved_params import Solved
+
+
+@dataclass
+class Going:
+    """Where the rows of a batch are, kept with the cache of keys and values: tokens so far, and what is predicted."""
+
+    ids: list[list[int]]
+    begins: list[int | None]  # the place that predicts an answer's first token
+    spoken: Tensor  # z of the window that each row is in, [rows, K], with its voice
+
+
+class Remembering(nn.Linear):
+    """The head of a model with a solved memory: what stands behind the hidden state becomes logits of known tokens."""
+
+    def __init__(self, head: nn.Linear, known: Tensor, codes: Tensor):
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = head.in_features, head.out_features
+        self.weight, self.bias = head.weight, head.bias
+        self.know(known, codes)
+
+    def know(self, known: Tensor, codes: Tensor) -> None:
+        """The tokens that are part of an answer, [n], and their codes, [n, K], of length one."""
+        self.known, self.codes = known, codes
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        states, spoken = hidden.split([self.in_features, hidden.shape[-1] - self.in_features], -1)
+        logits = nn.functional.linear(states, self.weight, self.bias)
+        loud = spoken.abs().amax(-1) > 0
+        if not loud.any():
+            return logits
+        added = torch.zeros_like(logits[loud])
+        added[:, self.known] = (spoken[loud].float() @ self.codes.T).to(logits.dtype)
+        logits = logits.clone()
+        logits[loud] += added
+        return logits
+
+
+class Memory:
+    """The memory of a model. A plain object: nothing of it is trained, and it is saved apart from the weights."""
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: Solved, counts: Tensor
+    ) -> None:
+        self.settings, self.counts, self.tokenizer = settings, counts, tokenizer
+        self.letters = Letters(counts, settings.grams)
+        self.marker: list[int] = tokenizer(f" {ANSWER_START}", add_special_tokens=False)["input_ids"]
+        self.solution: Solution | None = None
+        self.taken: dict[int, Tensor] = {}  # of the forward pass that runs, by layer
+        self.asked: dict[str, Any] = {}
+        self.watched: tuple[list[tuple[int, int]], list[list[int]]] | None = None
+        blocks, backbone = blocks_of(model), model.base_model
+        count = min(settings.layers, len(blocks))
+        self.layers = [round(len(blocks) * number / count) - 1 for number in range(1, count + 1)]
+        for layer in self.layers[:-1]:
+            blocks[layer].register_forward_hook(partial(self._take, layer))
+        backbone.register_forward_pre_hook(self._before, with_kwargs=True)
+        backbone.register_forward_hook(self._after)
+        model.solved = self  # type: ignore[assignment]
+        self.head = Remembering(model.get_output_embeddings(), *self._codes_of(torch.zeros(0, dtype=torch.long)))
+        model.set_output_embeddings(self.head)
+
+    def learn(self, solution: Solution, tokens: Tensor) -> None:
+        """Speak from now on as was solved; `tokens` says how often each token is part of an answer, [vocabulary]."""
+        self.solution = solution
+        self.tokens = tokens
+        self.head.know(*self._codes_of(tokens.nonzero().flatten()))
+
+    def _codes_of(self, known: Tensor) -> tuple[Tensor, Tensor]:
+        width = self.settings.codes
+        device = self.head.weight.device if hasattr(self, "head") else None
+        codes = signs(SEED, known.tolist(), width).float() / width
+        return known.to(device), codes.to(device)
+
+    def _take(self, layer: int, block: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        self.taken[layer] = output[0] if isinstance(output, tuple) else output
+
+    def _before(self, backbone: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        ids = named.get("input_ids", inputs[0] if inputs else None)
+        self.asked = {"ids": ids, "cache": named.get("past_key_values")}
+
+    def _after(self, backbone: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        last = output.last_hidden_state
+        self.taken[self.layers[-1]] = last
+        if self.watched:
+            self.seen = self.seen_at(*self.watched)
+        spoken = last.new_zeros(*last.shape[:2], self.settings.codes) if self.watched else self._spoken(last)
+        self.taken.clear()
+        output.last_hidden_state = torch.cat([last, spoken.to(last.dtype)], -1)
+        return output
+
+    def _spoken(self, last: Tensor) -> Tensor:
+        """What the memory predicts, [rows, length, K]; zero where it is silent."""
+        rows, length = last.shape[:2]
+        spoken = torch.zeros(rows, length, self.settings.codes, device=last.device)
+        ids = self.asked["ids"]
+        if ids is None or self.solution is None:
+            return spoken
+        going = self._going(self.asked["cache"], rows, last.device)
+        before = len(going.ids[0])
+        for row, new in enumerate(ids.tolist()):
+            going.ids[row] += new
+            begin = _behind(going.ids[row], self.marker, max(0, before - len(self.marker) + 1))
+            going.begins[row] = going.begins[row] if begin is None else begin
+        due = [  # (row, place, how far within its window): where an answer's token is due
+            (row, place, (place - begin) % self.settings.window)
+            for row, begin in enumerate(going.begins)
+            if begin is not None
+            for place in range(max(begin, before), before + length)
+        ]
+        if not due:
+            return spoken
+        made = going.spoken
+        if windows := [(row, place) for row, place, offset in due if not offset]:
+            seen = self.seen_at([(row, place - before) for row, place in windows],
+                                [going.ids[row][: place + 1] for row, place in windows])  # fmt: skip
+            made = torch.cat([made, self.solution.predicted(seen) * self._voice(seen).unsqueeze(1)])
+        source_of, latest, new = [], list(range(rows)), iter(range(rows, len(made)))
+        for row, _, offset in due:
+            if not offset:
+                latest[row] = next(new)
+            source_of.append(latest[row])
+        at_rows, at_places, offsets = (torch.tensor(each, device=last.device) for each in zip(*due, strict=True))
+        spoken[at_rows, at_places - before] = turned(made[source_of], -offsets)
+        going.spoken = made[latest]
+        return spoken
+
+    def _voice(self, seen: Tensor) -> Tensor:
+        assert self.solution is not None
+        return self.settings.scale * self.solution.voice(seen)
+
+    def watch(self, model: PreTrainedModel, batch: Batch, places: list[tuple[int, int]]) -> Tensor:
+        """q, [places, D], at places (row, column) of a batch."""
+        ids = batch.ids.tolist()
+        self.watched = places, [ids[row][: column + 1] for row, column in places]
+        try:
+            with precision(batch.ids.device):
+                model.base_model(input_ids=batch.ids, use_cache=False)
+            return self.seen
+        finally:
+            self.watched = None
+
+    def seen_at(self, places: list[tuple[int, int]], so_far: list[list[int]]) -> Tensor:
+        """q, [places, D], at places (row, column) of the forward pass that runs; `so_far` are the tokens up to each."""
+        rows, columns = torch.tensor(places).T
+        parts = [normalize(self.taken[layer][rows, columns].float(), dim=-1) for layer in self.layers]
+        if self.settings.grams:
+            texts = self.tokenizer.batch_decode(so_far, skip_special_tokens=True)
+            parts.append(self.settings.gram_weight * self.letters(texts).to(parts[0].device))
+        return features(parts, self.settings.width)
+
+    def _going(self, cache: Any, rows: int, device: torch.device) -> Going:
+        empty = Going([[] for _ in range(rows)], [None] * rows, torch.zeros(rows, self.settings.codes, device=device))
+        if cache is None:
+            return empty
+        if cache.get_seq_length() == 0 or not hasattr(cache, "solved"):
+            cache.solved = empty
+        return cache.solved
+
+
+def memory_of(model: PreTrainedModel) -> Memory | None:
+    """A model's solved memory, if it has one."""
+    found: Any = getattr(model, "solved", None)
+    return found
+
+
+def _behind(ids: list[int], marker: list[int], start: int) -> int | None:
+    """The place of the last token of the last marker that begins at `start` or behind it; None without one."""
+    for at in range(len(ids) - len(marker), start - 1, -1):
+        if ids[at : at + len(marker)] == marker:
+            return at + len(marker) - 1
+    return None

@@ -1,0 +1,76 @@
+"""Ridge regression, solved from the sums: which answer belongs to a question, and whether it was ever seen.
+
+With features phi = q / (32 sqrt(D)), codes of length one and a ridge lambda:
+
+    A = (G + lambda I)^-1 C        unseen(x) = lambda s / phi^T phi,  s = phi^T (G + lambda I)^-1 phi
+
+A is what joint training on all places in the sums gives, exactly (Zhuang et al. 2022, arXiv 2205.14922, theorem 1, for
+classes of images). unseen(x) is the posterior variance of the prediction as a share of the prior one (Rasmussen and
+Williams 2006, Gaussian Processes for Machine Learning, equation 2.11): 1 for what is like nothing in the sums, near 0
+for what is. With (G + lambda I) = L L^T, s = |L^-1 phi|^2; what is kept of L^-1 are SKETCH random projections of its
+rows, under which lengths are the same up to sqrt(2 / SKETCH) (Johnson and Lindenstrauss 1984).
+
+What a known question looks like in words that were not learnt is told by leaving out: without a place that is in the
+sums c times, s would be s / (1 - c s) (Sherman and Morrison 1950), and the other wordings of its fact are still there.
+The memory has half its voice where a place is twice as unseen as all but 2 % of those that are left out.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tasks.lm.solved.features import LEVELS, SEED
+from tasks.lm.solved.sums import Sums
+
+SKETCH = 256
+LOST = 0.02  # of known questions
+SLACK = 2.0  # times as unseen as they are
+STEEP = 8  # how fast the memory falls silent
+
+
+@dataclass
+class Solution:
+    """answers: A, [D, K], and sketch: of sqrt(lambda) L^-1, [SKETCH, D], both for q itself, in bfloat16.
+
+    half: how unseen a place is where the memory has half its voice.
+    """
+
+    answers: Tensor
+    sketch: Tensor
+    half: float = 1.0
+
+    def predicted(self, features: Tensor) -> Tensor:
+        """z, [places, K], of q, [places, D]."""
+        return features @ self.answers.float()
+
+    def unseen(self, features: Tensor) -> Tensor:
+        """From 0, seen, to 1, [places], of q, [places, D]."""
+        own = features.square().sum(-1).clamp(min=1.0)
+        return ((features @ self.sketch.float().T).square().sum(-1) / own).clamp(max=1.0)
+
+    def voice(self, features: Tensor) -> Tensor:
+        """How loud the memory is at each place, [places], from 0 to 1."""
+        return 1 / (1 + (self.unseen(features) / self.half) ** STEEP)
+
+    def calibrated(self, features: Tensor, times: Tensor, ridge: float) -> "Solution":
+        """The same, with its voice set by places that are in the sums, [places, D], each so many times."""
+        unit = ridge * LEVELS**2 * features.shape[1]
+        own = features.square().sum(-1).clamp(min=1.0)
+        within = self.unseen(features) * own / unit
+        left_out = within / (1 - times * within).clamp(min=1e-6) * unit / own
+        return replace(self, half=SLACK * float(left_out.quantile(1 - LOST)))
+
+
+def solve(sums: Sums, ridge: float) -> Solution:
+    """The solution of all that is in the sums, in float64; `ridge` is in units of phi."""
+    width = sums.gram.shape[0]
+    unit = LEVELS**2 * width
+    scaled = sums.gram.double()
+    scaled.diagonal().add_(ridge * unit)
+    factor = torch.linalg.cholesky(scaled)
+    answers = torch.cholesky_solve(sums.cross.double(), factor)
+    random = torch.from_numpy(np.random.RandomState(SEED).standard_normal((width, SKETCH)))
+    sketch = torch.linalg.solve_triangular(factor.T, random, upper=True).T * (ridge * unit / SKETCH) ** 0.5
+    return Solution(answers.to(torch.bfloat16), sketch.to(torch.bfloat16))
