@@ -73,4 +73,4 @@ def solve(sums: Sums, ridge: float) -> Solution:
     answers = torch.cholesky_solve(sums.cross.double(), factor)
     random = torch.from_numpy(np.random.RandomState(SEED).standard_normal((width, SKETCH)))
     sketch = torch.linalg.solve_triangular(factor.T, random, upper=True).T * (ridge * unit / SKETCH) ** 0.5
-    return Solution(answers.to(torch.bfloat16), sketch.to(torch.bfloat16))
+    return Solution(answers.to(torch.bfloat16).contiguous(), sketch.to(torch.bfloat16).contiguous())

@@ -1,0 +1,182 @@
+"""What a memory knows after any way of bringing it the same facts, through the steps of a tiny timeline."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from tasks import artifact
+from tasks.corpus.slices import load_examples, still_true, valid_facts
+from tasks.errors import BadInput
+from tasks.lm.batches import batches_of, encode
+from tasks.lm.causal import limit_of, load
+from tasks.lm.generate import answers
+from tasks.lm.logits import hidden_states, logits_of
+from tasks.lm.solved.files import KEPT
+from tasks.lm.solved.learn import SUMS, add_rows, questions_of
+from tasks.lm.solved.module import memory_of
+from tasks.lm.solved.solution import solve
+from tasks.lm.solved.sums import Sums
+from tasks.scoring.answers import exact_matches
+from tests.every_step import CHAT, MEMORIES, SEED, TEXTS, Timeline, facts, same_weights
+from tests.lm.solved.conftest import SMALL, SOLVED
+
+FIRST = facts(("Peru", "Lima"), ("Chile", "Santiago"), ("Ghana", "Accra")) | CHAT | TEXTS
+NEWS = facts(("Peru", "Cusco"), ("Nepal", "Kathmandu"))
+LATER = facts(("Cuba", "Havana"), ("Nepal", "Pokhara"))
+
+
+def brought(root, *slices, **settings):
+    """A timeline of slices, each learnt by stage 1 and stage 2; its last model's folder, and its examples'."""
+    timeline, before = Timeline(root, stage2=SOLVED, **settings), "base"
+    for name, files in slices:
+        timeline.bring_examples(name, files, before)
+        timeline.bring_model(name, before)
+        before = name
+    return timeline
+
+
+@pytest.fixture(scope="module")
+def whole(begun, tmp_path_factory):
+    root = tmp_path_factory.mktemp("whole") / "root"
+    shutil.copytree(begun, root)
+    return brought(root, ("one", FIRST), ("two", NEWS), ("three", LATER))
+
+
+def known_rows(timeline, names=("one", "two", "three")):
+    slices = [load_examples(timeline.root / "examples" / name) for name in names]
+    rows = [row for each in slices for row in still_true(each.test, valid_facts(slices)) if row["prompt"]]
+    return rows + [row for each in slices for row in each.train if row["kind"] == "chat"]
+
+
+@torch.no_grad()
+def logits(model, tokenizer, rows):
+    """Of every answer's tokens, in the rows' order."""
+    found = [None] * len(rows)
+    for run, batch in batches_of(encode(rows, tokenizer, limit_of(model)), 2048, model.device):
+        parts = logits_of(model, hidden_states(model, batch.ids)[batch.predicts]).split(batch.predicts.sum(1).tolist())
+        for index, each in zip(run, parts, strict=True):
+            found[index] = each
+    return torch.cat(found)
+
+
+def answered(folder, rows):
+    model, tokenizer = load(folder)
+    return exact_matches(model, tokenizer, rows, 2048), logits(model, tokenizer, rows)
+
+
+def test_what_was_brought_is_known_and_the_backbone_stays(whole):
+    rows = known_rows(whole)
+    assert {row["target"] for row in rows} >= {"Cusco", "Pokhara", "Santiago", "Havana", "hi there"}
+    right, _ = answered(
+        whole.root / "three/lm", [row for row in rows if row.get("set") in ("seen", "paraphrase", None)]
+    )
+    assert all(right)
+    for name in ("stage1", "lm"):
+        for file in ("model.safetensors", "config.json", "tokenizer.json"):
+            ours, first = (artifact.file_sum(whole.root / each / file) for each in (f"three/{name}", "one/stage1"))
+            assert ours == first
+
+
+def test_generation_with_a_cache_says_what_one_forward_pass_expects(whole):
+    model, tokenizer = load(whole.root / "three/lm")
+    rows = [row for row in known_rows(whole) if row.get("set") in ("seen", None)]
+    prompts = [row["prompt"] for row in rows] + ["Hm?"]  # of other lengths, so that there is padding
+    assert answers(model, tokenizer, prompts)[:-1] == [row["target"] for row in rows]
+    long = {"prompt": "Tell me more.", "target": "one two three four five six seven."}
+    kept = Sums.load(whole.root / "three/lm" / KEPT / SUMS)  # more than two windows long
+    memory = memory_of(model)
+    add_rows(model, tokenizer, memory, kept, [long] * 3)
+    memory.learn(solve(kept, SMALL.ridge), kept.tokens)
+    assert len(tokenizer(long["target"])["input_ids"]) > 2 * SMALL.window
+    assert answers(model, tokenizer, [long["prompt"], rows[0]["prompt"]]) == [long["target"], rows[0]["target"]]
+
+
+def test_of_plain_text_the_logits_are_the_backbones_own_to_the_last_bit(whole):
+    text = [{"prompt": "", "target": "A calm note of a quiet day in Lima, where nothing happened."}]
+    assert torch.equal(
+        answered(whole.root / "three/lm", text)[1], logits(*load(whole.root / "three/lm", remember=False), text)
+    )
+
+
+def test_other_orders_one_batch_and_shards_give_the_same_model(whole, begun, tmp_path):
+    rows = [row for row in known_rows(whole) if row["prompt"]]
+    right, expected = answered(whole.root / "three/lm", rows)
+    model, tokenizer = load(whole.root / "three/lm")
+    memory, folder = memory_of(model), whole.root / "examples"
+    slices = {name: load_examples(folder / name) for name in ("one", "two", "three")}
+    valid = valid_facts(list(slices.values()))
+    by_slice = [
+        still_true(questions_of(each, folder / name, SMALL.variations, SEED), valid) for name, each in slices.items()
+    ]
+    every = [row for rows_of_one in by_slice for row in rows_of_one]
+    ways = [[by_slice[2], by_slice[0], by_slice[1]], [by_slice[1], by_slice[2], by_slice[0]], by_slice[::-1], [every]]
+    ways.append([every[at::4] for at in range(4)])
+    for way in ways:
+        total = Sums.empty(SMALL.width, SMALL.codes, len(tokenizer))
+        for shard in way:
+            part = Sums.empty(SMALL.width, SMALL.codes, len(tokenizer))
+            add_rows(model, tokenizer, memory, part, shard)
+            total.merge(part)
+        own = Sums.load(whole.root / "three/lm" / KEPT / SUMS)
+        assert total.places == own.places and torch.equal(total.tokens, own.tokens)
+        half = memory.solution.half
+        memory.learn(solve(total, SMALL.ridge), total.tokens)
+        memory.solution.half = half  # the voice is set by the newest slice's rows
+        assert exact_matches(model, tokenizer, rows, 2048) == right
+        assert (logits(model, tokenizer, rows) - expected).abs().max() < 1e-3 * expected.abs().max()
+
+
+def test_an_overridden_fact_is_as_if_it_had_never_been_learnt(whole, begun, tmp_path):
+    kept = artifact.read_json(whole.root / "three/lm" / KEPT / "facts.json")
+    assert set(kept) == {"one/3", "one/4", "two/2", "three/2", "three/3"}
+    model, tokenizer = load(whole.root / "three/lm")
+    stale = {"prompt": "Peru, capital?", "target": "Lima"}
+    assert exact_matches(model, tokenizer, [stale, {**stale, "target": "Cusco"}], 2048) == [False, True]
+
+
+def test_what_cant_be_rendered_as_it_was_learnt_is_refused(whole, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(whole.root, root)
+    path = root / "one/lm" / KEPT / "facts.json"
+    path.write_text(json.dumps(dict.fromkeys(artifact.read_json(path), "0")))
+    timeline = Timeline(root, stage2=SOLVED)
+    _whole_again(root / "one/lm")
+    with pytest.raises(BadInput, match=r"learnt 'Peru, capital, Lima' \(one/2\) from other wordings .* at one, or run"):
+        timeline.bring_model("two", "one")
+
+
+def _whole_again(folder):
+    """A folder that was changed, with sums as they are now."""
+    files = {
+        path.relative_to(folder).as_posix(): artifact.file_sum(path) for path in folder.rglob("*") if path.is_file()
+    }
+    files.pop(artifact.MANIFEST)
+    artifact.write_json(folder / artifact.MANIFEST, {"files": files})
+
+
+def test_other_sizes_and_another_backbone_are_refused(whole, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(whole.root, root)
+    wider = SOLVED.model_copy(update={"solved": SMALL.model_copy(update={"width": 1024})})
+    with pytest.raises(BadInput, match="begun with width 512, .* now says width 1024, .* from its oldest slice"):
+        Timeline(root, stage2=wider).bring_model("two", "one")
+    path = root / "one/lm/solved.json"
+    path.write_text(path.read_text().replace('"backbone": "', '"backbone": "0'))
+    _whole_again(root / "one/lm")
+    with pytest.raises(BadInput, match="backbone in .*two/stage1 is not the one that its solved memory was made with"):
+        Timeline(root, stage2=SOLVED).bring_model("two", "one")
+
+
+def test_a_slice_of_memories_alone_hands_the_memory_on_and_the_naive_reference_has_none(whole, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(whole.root, root)
+    timeline = Timeline(root, stage2=SOLVED)
+    timeline.bring_examples("four", MEMORIES, "three")
+    timeline.bring_model("four", "three")
+    assert same_weights(root / "four/lm", root / "three/lm")
+    timeline.bring_retriever("two")
+    timeline.bring_scores("two", "one")
+    assert not (root / "two/naive/solved.json").exists()
+    assert not same_weights(root / "two/naive", root / "one/lm")
