@@ -11,10 +11,12 @@ from tasks.corpus.slices import Examples, history, valid_facts
 from tasks.lm.causal import load
 from tasks.lm.generate import answer
 from tasks.lm.pretrained import base_of
+from tasks.lm.solved.files import has_memory
 from tasks.params import Evaluate
 from tasks.scoring.answers import exact_matches, perplexity
 from tasks.scoring.canary import ask_canary
 from tasks.scoring.chat import ask_chat, chat_accuracy
+from tasks.scoring.familiarity import ask_familiar
 from tasks.scoring.few_shot import ask_with_shots
 from tasks.scoring.general import general_perplexity
 from tasks.scoring.knowledge import QUESTIONS, Knowledge, categories, everyday_by_kind, samples_of, valid_accuracy
@@ -100,6 +102,8 @@ def evaluate(
     for name, folder in (("previous", previous), ("base", base)):
         if folder:
             scores[name] = measure(*load(folder), slices[-1:], sample, settings).scores()
+    if previous and has_memory(previous) and (found := ask_familiar(load(previous), slices, settings)):
+        scores["familiarity"] = found
     if general:
         texts, compared = read_general(general), {"model": (lm, tokenizer)} | ({"base": load(base)} if base else {})
         scores["general_perplexity"] = {

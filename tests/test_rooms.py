@@ -42,8 +42,8 @@ def test_the_language_models_room_knows_no_other(other):
 def test_a_room_knows_no_step(room):
     steps = {f"tasks.{path.stem}" for path in (ROOT / "tasks").glob("*.py")}
     steps -= {"tasks.artifact", "tasks.errors", "tasks.params", "tasks.__init__", "tasks.steps", "tasks.sections"}
-    steps -= {"tasks.method_params", "tasks.adapter_params", "tasks.solved_params", "tasks.method_kinds", "tasks.litter", "tasks.strict_yaml",
-              "tasks.sources", "tasks.utf8"}  # fmt: skip
+    steps -= {"tasks.method_params", "tasks.adapter_params", "tasks.solved_params", "tasks.method_kinds",
+              "tasks.litter", "tasks.strict_yaml", "tasks.sources", "tasks.utf8"}  # fmt: skip
     assert not {step for path in (ROOT / "tasks" / room).rglob("*.py") for step in imported(path) & steps}
 
 

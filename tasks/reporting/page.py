@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.reporting.style import STYLE
-from tasks.reporting.summary import LABELS, WORDS, number, percent
+from tasks.reporting.summary import APART, LABELS, WORDS, number, percent
 
 WHY = {
     "time": "The world changes, and a language model knows it as it was on the day of its training. Train it on "
@@ -77,6 +77,7 @@ def render_page(timeline: dict[str, Any], samples: list[dict[str, str]], plots: 
         _slices_table(timeline),
         _few_shot(timeline),
         _labels(timeline),
+        _familiarity(timeline, plots),
         _retrieval_use(timeline),
         _samples_table(samples, word, last),
         pictures["perplexity"],
@@ -175,6 +176,25 @@ def _few_shot(timeline: dict[str, Any]) -> str:
         f"<h2>With worked examples</h2>\n<p>The same questions, each after {block['shots']} answered ones about other "
         f"subjects of the same relation from the same {word}; beside them the answers without. Per cent right.</p>\n"
         + _table([word, "with, all", "with, reworded", "without, all", "without, reworded"], rows)
+    )
+
+
+def _familiarity(timeline: dict[str, Any], plots: Path) -> str:
+    block, word = timeline["familiarity"], WORDS[timeline["kind"]]
+    if not block:
+        return ""
+    rows = [
+        [name, *(percent(each[kind][key]) for key in ("auroc", "refused") for _, kind in APART)]
+        for name, each in block.items()
+    ]
+    kinds = [name for name, _ in APART]
+    return (
+        f"<h2>What it does not know</h2>\n<p>The model of the {word} before, asked what it was taught and what this "
+        f"{word} brings as new. How unseen a question is tells the two apart: AUROC, in %, is how often an unknown "
+        "question is more unseen than a known one; refused is the share of unknown questions that are turned away "
+        "where 2 % of the known ones are.</p>\n"
+        + _table([word, *(f"AUROC, {kind}" for kind in kinds), *(f"refused, {kind}" for kind in kinds)], rows)
+        + picture(plots / "familiarity.png", "Risk by coverage", "wrong answers among the questions that are answered")
     )
 
 

@@ -49,6 +49,8 @@ def draw_plots(timeline: dict[str, Any], scatter: pd.DataFrame | None, folder: P
         _save(_matrix(timeline), folder / "accuracy.png")
         _save(_categories(timeline), folder / "categories.png")
         _save(_perplexity(timeline), folder / "perplexity.png")
+        if timeline["familiarity"]:
+            _save(_familiarity(timeline), folder / "familiarity.png")
         if scatter is not None and len(scatter):
             _save(_scatter(scatter), folder / "retriever.png")
 
@@ -144,6 +146,18 @@ def _perplexity(timeline: dict[str, Any]) -> Figure:
     axes.set(title="Perplexity, log scale; hollow: before the text was read", xlabel=f"model after {_word(timeline)}")
     _slices_below(axes, slices)
     _legend_below(axes, min(5, len(slices)), drop=-0.24)
+    return figure
+
+
+def _familiarity(timeline: dict[str, Any]) -> Figure:
+    figure, axes = _canvas(3.4)
+    shades = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(timeline["familiarity"])))
+    for (name, each), colour in zip(timeline["familiarity"].items(), shades, strict=True):
+        coverage, risk = zip(*each["risk"], strict=True)
+        axes.plot(100 * np.array(coverage), 100 * np.array(risk), "-", color=colour, lw=1.8, label=f"before {name}")
+    axes.set(title="Wrong answers among those given, %", xlabel="questions answered, %, the best known first")
+    axes.set_ylim(bottom=0)
+    _legend_below(axes, min(5, len(timeline["familiarity"])), drop=-0.24)
     return figure
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from tasks import artifact
 
 WORDS = {"time": "slice", "domain": "domain"}  # what a slice is called, by params.yaml's `kind`
+APART = (("as taught", "accuracy"), ("reworded", "paraphrase_accuracy"), ("everyday", "everyday_accuracy"))
 LABELS = (("precision", "precision"), ("recall", "recall"), ("macro-F1", "macro_f1"))
 
 
@@ -68,6 +69,10 @@ def print_summary(console: Console, timeline: Path) -> None:
             f"{f'{shots}-shot:':<9}all {percent(valid['accuracy'])}, reworded {percent(valid['paraphrase_accuracy'])}",
             highlight=False,
         )
+    if figures["familiarity"] and last in figures["familiarity"]:
+        found = figures["familiarity"][last]
+        apart = ", ".join(f"{name} {percent(found[key]['auroc'])}" for name, key in APART)
+        console.print(f"{'unknown:':<9}told from known ones (AUROC): {apart}", highlight=False)
     if figures["labels"] and last in figures["labels"]:
         labels = ", ".join(f"{name} {percent(figures['labels'][last][key])}" for name, key in LABELS)
         console.print(f"{'labels:':<9}{labels}", highlight=False)

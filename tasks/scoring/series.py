@@ -30,6 +30,7 @@ def series_of(scores: list[Scores], kind: Kind = "time") -> Series:
             **{f"retriever.{name}": (each.get("retriever") or {}).get(name) for name in RETRIEVER},
             **{f"labels.{name}": value for name, value in each.get("labels", {}).items()},
             **{f"few_shot.{name}": value for name, value in each.get("few_shot", {}).get("valid", {}).items()},
+            **{f"familiarity.{name}": value for name, value in _aurocs(each).items()},
             "chat_accuracy": each.get("chat_accuracy"),
             **{f"general_perplexity.{name}": value for name, value in _general(each).items()},
             "average_accuracy": average_accuracy(known),
@@ -39,6 +40,10 @@ def series_of(scores: list[Scores], kind: Kind = "time") -> Series:
             if value is not None:
                 points.setdefault(name, []).append((step, value))
     return points
+
+
+def _aurocs(scores: Scores) -> dict[str, float]:
+    return {kind: each["auroc"] for kind, each in scores.get("familiarity", {}).items() if kind != "risk"}
 
 
 def _general(scores: Scores) -> dict[str, float | None]:

@@ -29,12 +29,11 @@ from tasks.lm.shares import at_most
 from tasks.lm.solved.codes import bound, signs
 from tasks.lm.solved.features import SEED, counted
 from tasks.lm.solved.files import KEPT, backbone_sum, known_backbone
-from tasks.lm.solved.module import Memory, memory_of
+from tasks.lm.solved.module import TOKENS, Memory, memory_of
 from tasks.lm.solved.solution import Solution, solve
 from tasks.lm.solved.sums import Sums
 from tasks.solved_params import Solved
 
-TOKENS = 8192  # of a forward pass
 CALIBRATING = 512  # rows
 SUMS, FACTS, SLICES = "sums.safetensors", "facts.json", "slices.json"
 

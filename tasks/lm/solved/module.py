@@ -25,6 +25,8 @@ from tasks.lm.solved.solution import Solution
 from tasks.lm.template import ANSWER_START
 from tasks.solved_params import Solved
 
+TOKENS = 8192  # of a forward pass that is watched
+
 
 @dataclass
 class Going:

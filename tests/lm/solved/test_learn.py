@@ -176,7 +176,14 @@ def test_a_slice_of_memories_alone_hands_the_memory_on_and_the_naive_reference_h
     timeline.bring_examples("four", MEMORIES, "three")
     timeline.bring_model("four", "three")
     assert same_weights(root / "four/lm", root / "three/lm")
-    timeline.bring_retriever("two")
-    timeline.bring_scores("two", "one")
+    for name, before in (("one", "base"), ("two", "one")):
+        timeline.bring_retriever(name)
+        timeline.bring_scores(name, before)
     assert not (root / "two/naive/solved.json").exists()
     assert not same_weights(root / "two/naive", root / "one/lm")
+    scores, page = timeline.scores("two"), timeline.report()
+    assert {kind: scores["familiarity"][kind]["known"] for kind in ("accuracy", "everyday_accuracy")} == {
+        "accuracy": 3, "everyday_accuracy": 3,
+    }  # fmt: skip
+    assert 0.5 < scores["familiarity"]["accuracy"]["auroc"] <= 1
+    assert "What it does not know" in page and "unknown:" in page and (root / "plots/familiarity.png").exists()

@@ -1,0 +1,77 @@
+"""Whether a model with a solved memory knows what it does not know, asked of questions that it learns only next.
+
+The model of the slice before is asked about what it was taught (known) and about the slice's new facts, which it has
+not met (unknown). How unseen a question is tells them apart: AUROC is the chance that an unknown one is more unseen
+than a known one (the Mann-Whitney U over the number of pairs). Answering only what is least unseen trades coverage for
+risk (El-Yaniv and Wiener 2010, JMLR 11): the share of questions that are answered, and of these answered wrongly.
+"""
+
+from typing import Any
+
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tasks.corpus.slices import Examples, Row, valid_facts
+from tasks.lm.solved.familiarity import unseen
+from tasks.params import Evaluate
+from tasks.scoring.answers import exact_matches
+from tasks.scoring.knowledge import QUESTIONS
+from tasks.scoring.sampling import sample_rows
+
+LOST = 0.02  # of known questions, that may be refused
+POINTS = 20  # of the curve
+
+
+def ask_familiar(
+    before: tuple[PreTrainedModel, PreTrainedTokenizerBase], slices: list[Examples], settings: Evaluate
+) -> dict[str, Any] | None:
+    """For each kind of question: AUROC, and what is refused of the unknown; the curve over all of them.
+
+    Args:
+        before: the model of the slice before the last, with its memory.
+        slices: all, the last one being unknown to it.
+        settings: how many rows are asked at most.
+
+    Returns:
+        None if there is nothing known, or nothing new.
+    """
+    valid, new = valid_facts(slices[:-1]), {each["id"] for each in slices[-1].facts if each["category"] == "new"}
+    sample = sample_rows(slices[:-1], valid, settings.rows)
+    found: dict[str, Any] = {}
+    asked: list[tuple[Tensor, list[bool]]] = []
+    for kind, measure in QUESTIONS.items():
+        known = [row for (_, of), each in sample.items() if of == kind for row in each.rows if row["fact"]]
+        unknown = [row for row in slices[-1].test if row["set"] == kind and row["fact"] in new][: settings.rows]
+        if not known or not unknown:
+            return None
+        rows = known + unknown
+        how_unseen = unseen(*before, [row["prompt"] for row in rows])
+        found[measure] = told_apart(how_unseen[: len(known)], how_unseen[len(known) :])
+        asked.append((how_unseen, _right(before, rows, settings)))
+    everything = torch.cat([each for each, _ in asked])
+    return found | {"risk": risk_by_coverage(everything, [right for _, some in asked for right in some])}
+
+
+def told_apart(known: Tensor, unknown: Tensor) -> dict[str, float]:
+    """AUROC, and the share of unknown questions that are refused where LOST of the known ones are."""
+    labels = torch.cat([torch.zeros(len(known)), torch.ones(len(unknown))])
+    limit = known.quantile(1 - LOST)
+    return {
+        "auroc": float(roc_auc_score(labels.numpy(), torch.cat([known, unknown]).numpy())),
+        "refused": float((unknown > limit).float().mean()),
+        "known": len(known),
+        "unknown": len(unknown),
+    }
+
+
+def risk_by_coverage(how_unseen: Tensor, right: list[bool]) -> list[tuple[float, float]]:
+    """The share of wrong answers among those that are answered, by the share that is, the least unseen first."""
+    wrong = (~torch.tensor(right)[how_unseen.argsort(stable=True)]).double().cumsum(0)
+    answered = sorted({max(1, round(len(right) * point / POINTS)) for point in range(1, POINTS + 1)})
+    return [(count / len(right), float(wrong[count - 1]) / count) for count in answered]
+
+
+def _right(before: tuple[PreTrainedModel, PreTrainedTokenizerBase], rows: list[Row], settings: Evaluate) -> list[bool]:
+    return exact_matches(*before, rows, settings.batch_tokens)
