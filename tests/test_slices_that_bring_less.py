@@ -12,6 +12,7 @@ from tasks.errors import BadInput
 from tasks.lm.causal import build_tokenizer
 from tasks.method_params import EWC, Replay
 from tasks.params import Keep
+from tasks.solved_params import Solved
 from tests.every_step import (
     CHAT,
     EVALUATE,
@@ -60,6 +61,7 @@ BROUGHT = NOTHING_TO_TRAIN_ON | LITTLE
 REPLAY = (Replay(name="replay", share=0.5),)
 WITH_EWC = (*REPLAY, EWC(name="ewc", strength=1.0, samples=4))
 PATIENT = STAGE1.model_copy(update={"patience": 1, "look_every": 1})
+SOLVED = STAGE2.model_copy(update={"how": "solved", "solved": Solved(width=256, codes=256, grams=64)})
 FRESH, OLDER, BALANCED = (STAGE2.model_copy(update={"rows": rows}) for rows in ("fresh", "older", "balanced"))
 ALL, POOL = Keep(rows="all"), Keep(rows="capped", share=0.5)
 SETTINGS = {
@@ -73,6 +75,7 @@ SETTINGS = {
     "patience": {"stage1": PATIENT},
     "patience, replay": {"stage1": PATIENT, "keep": ALL, "methods": REPLAY},
     "shots": {"evaluate": EVALUATE.model_copy(update={"shots": 2})},
+    "solved": {"stage2": SOLVED},
     "no retrieval": {"evaluate": EVALUATE.model_copy(update={"retrieval": 0})},
 }
 

@@ -14,6 +14,7 @@ from tasks.corpus.text import unfit
 from tasks.lm.batches import Part, encode
 from tasks.lm.pool import pooled
 from tasks.lm.shares import Shares, at_most
+from tasks.lm.solved.files import MEMORY
 from tasks.params import Keep
 
 METHOD, LOG = "method", "log.jsonl"
@@ -136,13 +137,19 @@ def write_older(path: Path, shares: Shares, older: list[Row], fresh: int, seed: 
     artifact.write_json(path, {"share": share, "rows": rows, "knew": knew})
 
 
-def hand_on(model: Path, folder: Path) -> None:
+def hand_on(model: Path, folder: Path, remember: bool = True) -> None:
     """Copy a model, with what its methods keep, into `folder`, byte for byte, where there is nothing to train on.
 
     Args:
         model: a step's output; of its log and of what it left to stage 2 nothing is copied.
         folder: see artifact.writing.
+        remember: its solved memory as well.
     """
-    own = {artifact.MANIFEST, OLDER, LOG}
-    shutil.copytree(model, folder, ignore=lambda at, names: own if Path(at) == model else (), dirs_exist_ok=True)
+    own = {model / name for name in (artifact.MANIFEST, OLDER, LOG)}
+    own |= set() if remember else {model / name for name in MEMORY}
+
+    def left_out(at: str, names: list[str]) -> list[str]:
+        return [name for name in names if Path(at) / name in own]
+
+    shutil.copytree(model, folder, ignore=left_out, dirs_exist_ok=True)
     artifact.write_rows(folder / LOG, [])

@@ -18,7 +18,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -63,13 +63,16 @@ class Letters:
 
     def __call__(self, texts: list[str]) -> Tensor:
         """[texts, width]."""
-        sums = torch.zeros(len(texts), self.width)
-        for row, text in enumerate(texts):
-            found = Counter(map(_hash, grams(text)))
-            weights = torch.tensor([times * float(self.rarity[each % COUNTERS]) for each, times in found.items()])
-            if found:
-                sums[row] = weights @ torch.stack([_signs(each, self.width) for each in found]).float()
-        return normalize(sums, dim=-1)
+        found = [Counter(map(_hash, grams(text))) for text in texts]
+        place_of = {each: place for place, each in enumerate(dict.fromkeys(each for some in found for each in some))}
+        if not place_of:
+            return torch.zeros(len(texts), self.width)
+        cells = [(row, place_of[each], times) for row, some in enumerate(found) for each, times in some.items()]
+        rows, places, times = torch.tensor(cells).T
+        weights = torch.zeros(len(texts), len(place_of))
+        weights[rows, places] = times.float()
+        weights *= self.rarity[torch.tensor([each % COUNTERS for each in place_of])]
+        return normalize(weights @ torch.stack([_signs(each, self.width) for each in place_of]).float(), dim=-1)
 
 
 @cache
@@ -92,10 +95,11 @@ def features(parts: list[Tensor], width: int) -> Tensor:
     return (mixed.relu() * (LEVELS / length)).round().clamp(max=HIGHEST)
 
 
+@lru_cache(2**16)
 def _hash(gram: str) -> int:
     return int.from_bytes(hashlib.blake2b(gram.encode(), digest_size=8).digest(), "little")
 
 
-@cache
+@lru_cache(2**14)
 def _signs(number: int, width: int) -> Tensor:
     return signs(SEED + WORDS, [number], width)[0]

@@ -13,6 +13,7 @@ from tasks.solved_params import Solved
 
 SETTINGS, TENSORS = "solved.json", "solved.safetensors"
 KEPT = "method/solved"
+MEMORY = (SETTINGS, TENSORS, KEPT)
 
 
 def has_memory(folder: Path) -> bool:
