@@ -12,7 +12,7 @@ from tasks.lm.mixing import LOG, METHOD, OLDER, Variation, hand_on
 from tasks.lm.pretrained import stage2_for
 from tasks.lm.shares import at_most
 from tasks.lm.solved.files import save_memory
-from tasks.lm.solved.learn import begun, learn_slice, solved
+from tasks.lm.solved.learn import begun, learn_slice, solve_for
 from tasks.params import Stage2
 from tasks.solved_params import Solved
 from tasks.steps import Log
@@ -64,7 +64,7 @@ def _solve(settings: Solved, seed: int, examples: Path, stage1: Path, out: Path,
     model, tokenizer = load(stage1)
     memory, kept = begun(model, tokenizer, settings, fresh, stage1)
     rows = learn_slice(model, tokenizer, memory, kept, fresh, examples, seed)
-    memory.learn(solved(model, tokenizer, memory, kept.sums, rows, seed), kept.sums.tokens)
+    solve_for(model, tokenizer, memory, kept.sums, rows, seed)
     added = {"rows": float(len(rows)), "places": float(kept.sums.places)}
     log(1, added)
     with artifact.writing(out) as folder:

@@ -31,6 +31,8 @@ def load_means(
     from tasks.lm.causal import load
     from tasks.lm.generate import Generated, fitting
     from tasks.lm.rag import MARGINAL, answer_from, confidence
+    from tasks.lm.solved.familiarity import is_known
+    from tasks.lm.solved.module import memory_of
     from tasks.lm.sound import is_sound, markers_of, sound_answer
     from tasks.memory.near import Near
     from tasks.retrieval.documents import sentences
@@ -54,6 +56,8 @@ def load_means(
         parts = sentences(passage)
         return parts[int(finder.documents.scores(message, parts).argmax())]
 
+    knows = (lambda message: confidence(model, tokenizer, message) >= enough) if "gated" in policy else None
+    remembers = memory_of(model) is not None
     near = Near(finder, indexes, user, settings.index) if finder and indexes else None
     return Means(
         find=near.find if near else finder.find if finder else None,
@@ -62,7 +66,8 @@ def load_means(
         chunks=settings.chunks,
         fitting=lambda contexts, message: fitting(model, tokenizer, contexts, message, longest),
         markers=markers,
-        knows=(lambda message: confidence(model, tokenizer, message) >= enough) if "gated" in policy else None,
+        knows=(lambda message: is_known(model, tokenizer, message)) if remembers else knows,
+        unknown=(lambda message: not is_known(model, tokenizer, message)) if remembers else None,
         quote=quote if "quote" in policy else None,
         drop=near.drop if near else lambda: None,
         encoder=finder.encoder_sum if finder else "",

@@ -28,6 +28,7 @@ SMALLEST = 1e-9  # a score whose logarithm can be taken
 TO_REMEMBER = re.compile(r"\s*\[([^\[\]:]+):([^\[\]]+)\]\s*")
 Neutral = Callable[[str, tuple[str, ...]], str]
 HANGUL = re.compile("[가-힣]")
+UNKNOWN, UNKNOWN_KO = "I don't know that yet.", "그건 아직 몰라요."
 NO_ANSWER, NO_ANSWER_KO = "I don't know what to say to that.", "뭐라고 답해야 할지 모르겠어요."
 
 
@@ -61,6 +62,7 @@ class Means:
         fitting: of contexts, those that the model has room for before the message, the best first.
         markers: what the model's tokenizer reads as structure.
         knows: whether the model is so sure of its own answer to a message that no document is used; None: it is not.
+        unknown: whether the model learnt nothing like a message, so that it had better say so; None: it can't tell.
         quote: the sentence of a passage that answers a message, for a model that can't read; None: it reads.
         drop: deletes the vectors that were made of the user's memories.
         encoder: the sum of the retriever's bytes, noted beside a memory that it found.
@@ -74,6 +76,7 @@ class Means:
     fitting: Callable[[list[str], str], list[str]] = _all
     markers: tuple[str, ...] = ()
     knows: Callable[[str], bool] | None = None
+    unknown: Callable[[str], bool] | None = None
     quote: Callable[[str, str], str] | None = None
     drop: Callable[[], None] = lambda: None
     encoder: str = ""
@@ -99,6 +102,8 @@ def take_turn(
     retrieved = _before(found, neutral_memory if memory else neutralised, asked, means)
     if retrieved and not memory and means.quote:
         return Turn(visible(means.quote(retrieved[0].text, asked)), retrieved[:1], None)
+    if not retrieved and means.unknown and means.unknown(asked):
+        return Turn(UNKNOWN_KO if HANGUL.search(asked) else UNKNOWN, (), None)
     weights = [math.log(max(each.score, SMALLEST)) for each in retrieved]
     said, to_remember = split_answer(means.answer([each.text for each in retrieved], weights, asked))
     repeated = to_remember and already_there(to_remember, message, [*found, *retrieved])

@@ -190,8 +190,8 @@ def _familiarity(timeline: dict[str, Any], plots: Path) -> str:
     kinds = [name for name, _ in APART]
     return (
         f"<h2>What it does not know</h2>\n<p>The model of the {word} before, asked what it was taught and what this "
-        f"{word} brings as new. How unseen a question is tells the two apart: AUROC, in %, is how often an unknown "
-        "question is more unseen than a known one; refused is the share of unknown questions that are turned away "
+        f"{word} brings as new. The memory's doubt tells the two apart: AUROC, in %, is how often it doubts an unknown "
+        "question more than a known one; refused is the share of unknown questions that are turned away "
         "where 2 % of the known ones are.</p>\n"
         + _table([word, *(f"AUROC, {kind}" for kind in kinds), *(f"refused, {kind}" for kind in kinds)], rows)
         + picture(plots / "familiarity.png", "Risk by coverage", "wrong answers among the questions that are answered")

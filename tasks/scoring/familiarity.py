@@ -1,8 +1,8 @@
 """Whether a model with a solved memory knows what it does not know, asked of questions that it learns only next.
 
 The model of the slice before is asked about what it was taught (known) and about the slice's new facts, which it has
-not met (unknown). How unseen a question is tells them apart: AUROC is the chance that an unknown one is more unseen
-than a known one (the Mann-Whitney U over the number of pairs). Answering only what is least unseen trades coverage for
+not met (unknown). The doubt about a question tells them apart: AUROC is the chance that an unknown one is doubted more
+than a known one (the Mann-Whitney U over the number of pairs). Answering only what is doubted least trades coverage for
 risk (El-Yaniv and Wiener 2010, JMLR 11): the share of questions that are answered, and of these answered wrongly.
 """
 
@@ -14,7 +14,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.corpus.slices import Examples, Row, valid_facts
-from tasks.lm.solved.familiarity import unseen
+from tasks.lm.solved.familiarity import doubts
+from tasks.lm.solved.module import memory_of
 from tasks.params import Evaluate
 from tasks.scoring.answers import exact_matches
 from tasks.scoring.knowledge import QUESTIONS
@@ -40,6 +41,9 @@ def ask_familiar(
     valid, new = valid_facts(slices[:-1]), {each["id"] for each in slices[-1].facts if each["category"] == "new"}
     sample = sample_rows(slices[:-1], valid, settings.rows)
     found: dict[str, Any] = {}
+    memory = memory_of(before[0])
+    assert memory and memory.solution
+    limit = memory.solution.limit
     asked: list[tuple[Tensor, list[bool]]] = []
     for kind, measure in QUESTIONS.items():
         known = [row for (_, of), each in sample.items() if of == kind for row in each.rows if row["fact"]]
@@ -47,28 +51,31 @@ def ask_familiar(
         if not known or not unknown:
             return None
         rows = known + unknown
-        how_unseen = unseen(*before, [row["prompt"] for row in rows])
-        found[measure] = told_apart(how_unseen[: len(known)], how_unseen[len(known) :])
-        asked.append((how_unseen, _right(before, rows, settings)))
+        doubt = doubts(*before, [row["prompt"] for row in rows])
+        found[measure] = told_apart(doubt[: len(known)], doubt[len(known) :], limit)
+        asked.append((doubt, _right(before, rows, settings)))
     everything = torch.cat([each for each, _ in asked])
     return found | {"risk": risk_by_coverage(everything, [right for _, some in asked for right in some])}
 
 
-def told_apart(known: Tensor, unknown: Tensor) -> dict[str, float]:
-    """AUROC, and the share of unknown questions that are refused where LOST of the known ones are."""
+def told_apart(known: Tensor, unknown: Tensor, limit: float) -> dict[str, float]:
+    """AUROC of two groups' doubts; the share of unknown questions that are refused where LOST of the known ones are;
+    and what is refused of both at the model's own limit.
+    """
     labels = torch.cat([torch.zeros(len(known)), torch.ones(len(unknown))])
-    limit = known.quantile(1 - LOST)
     return {
         "auroc": float(roc_auc_score(labels.numpy(), torch.cat([known, unknown]).numpy())),
-        "refused": float((unknown > limit).float().mean()),
+        "refused": float((unknown > known.quantile(1 - LOST)).float().mean()),
+        "known_refused": float((known > limit).float().mean()),
+        "unknown_refused": float((unknown > limit).float().mean()),
         "known": len(known),
         "unknown": len(unknown),
     }
 
 
-def risk_by_coverage(how_unseen: Tensor, right: list[bool]) -> list[tuple[float, float]]:
-    """The share of wrong answers among those that are answered, by the share that is, the least unseen first."""
-    wrong = (~torch.tensor(right)[how_unseen.argsort(stable=True)]).double().cumsum(0)
+def risk_by_coverage(doubt: Tensor, right: list[bool]) -> list[tuple[float, float]]:
+    """The share of wrong answers among those that are answered, by the share that is, the least doubted first."""
+    wrong = (~torch.tensor(right)[doubt.argsort(stable=True)]).double().cumsum(0)
     answered = sorted({max(1, round(len(right) * point / POINTS)) for point in range(1, POINTS + 1)})
     return [(count / len(right), float(wrong[count - 1]) / count) for count in answered]
 

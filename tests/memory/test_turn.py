@@ -37,6 +37,18 @@ def test_nothing_is_retrieved_below_the_threshold_or_without_a_retriever(store, 
     assert model.prompts == ["Hello!", "Which food?"]
 
 
+def test_where_nothing_fits_what_the_model_never_learnt_is_said_to_be_unknown_in_the_messages_language(
+    store, means, model
+):
+    honest = replace(means, unknown=lambda message: True)
+    assert take_turn(store, "ann", "Who is that?", honest).answer == "I don't know that yet."
+    assert take_turn(store, "ann", "그게 누구야?", honest).answer == "그건 아직 몰라요."
+    assert model.prompts == []
+    remember(store, "ann", "town", "Cork")
+    assert take_turn(store, "ann", "Which town is mine?", honest).answer == "Fine."
+    assert take_turn(store, "ann", "Hello!", replace(means, unknown=lambda message: False)).answer == "Fine."
+
+
 def test_another_users_memories_and_documents_are_no_candidates(store, means):
     remember(store, "bob", "town", "Leeds")
     learn(store, "bob", "notes.md", "d", [("", "The town is nice.")])

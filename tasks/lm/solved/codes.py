@@ -9,13 +9,14 @@ sqrt(n / K) beside 1. (Holographic codes by permutation: Plate 1995, IEEE Transa
 2009, Cognitive Computation 1(2), for signs and shifts.)
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 BITS = 64
+SEED = 11  # of all that is random in a memory: so any two can be added up
 
 
 def signs(seed: int, names: Iterable[int], width: int) -> Tensor:
@@ -34,8 +35,15 @@ def turned(vectors: Tensor, places: Tensor) -> Tensor:
     return vectors.gather(1, (at - places.unsqueeze(1)) % vectors.shape[1])
 
 
-def bound(answers: list[list[int]], codes: dict[int, Tensor], width: int) -> Tensor:
-    """The vectors of answers, [answers, width], whole numbers in float32; `codes` are those of their tokens."""
+def codes_of(tokens: Sequence[int], width: int) -> Tensor:
+    """The codes of tokens, [tokens, width], in float32."""
+    return signs(SEED, tokens, width).float()
+
+
+def bound(answers: list[list[int]], width: int) -> Tensor:
+    """The vectors of answers, [answers, width], whole numbers in float32."""
+    tokens = sorted({token for answer in answers for token in answer})
+    codes = dict(zip(tokens, codes_of(tokens, width), strict=True))
     vectors = torch.zeros(len(answers), width)
     for row, answer in enumerate(answers):
         for place, token in enumerate(answer):

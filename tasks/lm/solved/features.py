@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from tasks.lm.solved.codes import signs
+from tasks.lm.solved.codes import SEED, signs
 
 LEVELS = 32  # per standard deviation
 HIGHEST = 127  # four of them
@@ -33,7 +33,6 @@ NO_WORD = re.compile(r"[^\w\s]")
 LENGTHS = (3, 4, 5)  # of n-grams
 RARE = 1e-3  # a
 COUNTERS = 2**16  # of n-grams, by their hash: no n-gram itself is kept
-SEED = 11  # of what is random here: memories of all seeds can be added up
 WORDS = 1  # beside SEED, of the n-grams' signs
 
 

@@ -25,8 +25,8 @@ def save_memory(memory: Memory, folder: Path) -> None:
     """Write beside the weights what it takes to answer."""
     assert memory.solution is not None
     solution = memory.solution
-    told = {"settings": memory.settings.model_dump(), "backbone": backbone_sum(folder), "half": solution.half}
-    artifact.write_json(folder / SETTINGS, told)
+    told = {"settings": memory.settings.model_dump(), "backbone": backbone_sum(folder)}
+    artifact.write_json(folder / SETTINGS, told | {"half": solution.half, "limit": solution.limit})
     parts = {"answers": solution.answers, "sketch": solution.sketch}
     save_file(parts | {"counts": memory.counts, "tokens": memory.tokens}, folder / TENSORS)
     (folder / TENSORS).chmod(0o644)
@@ -40,7 +40,7 @@ def load_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
     settings = Solved.model_validate(told["settings"])
     parts = {name: value.to(model.device) for name, value in load_file(folder / TENSORS).items()}
     memory = Memory(model, tokenizer, settings, parts["counts"].cpu())
-    memory.learn(Solution(parts["answers"], parts["sketch"], told["half"]), parts["tokens"].cpu())
+    memory.learn(Solution(parts["answers"], parts["sketch"], told["half"], told["limit"]), parts["tokens"].cpu())
     return memory
 
 

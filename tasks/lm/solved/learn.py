@@ -26,15 +26,17 @@ from tasks.lm.causal import limit_of
 from tasks.lm.logits import head_of
 from tasks.lm.mixing import Variation
 from tasks.lm.shares import at_most
-from tasks.lm.solved.codes import bound, signs
-from tasks.lm.solved.features import SEED, counted
+from tasks.lm.solved.codes import bound
+from tasks.lm.solved.features import counted
 from tasks.lm.solved.files import KEPT, backbone_sum, known_backbone
 from tasks.lm.solved.module import TOKENS, Memory, memory_of
-from tasks.lm.solved.solution import Solution, solve
+from tasks.lm.solved.solution import solve
 from tasks.lm.solved.sums import Sums
 from tasks.solved_params import Solved
 
 CALIBRATING = 512  # rows
+LOST = 0.02  # of known questions
+SLACK = 2.0
 SUMS, FACTS, SLICES = "sums.safetensors", "facts.json", "slices.json"
 
 
@@ -142,34 +144,41 @@ def add_rows(
 ) -> None:
     """Add rows to the sums, or take them out again, by forward passes alone."""
     sequences = encode(rows, tokenizer, limit_of(model))
-    tokens = sorted({token for each in sequences for token in each.ids[each.start :]})
-    width = memory.settings.codes
-    codes = dict(zip(tokens, signs(SEED, tokens, width).float(), strict=True))
-    for seen, answers, times in places_of(model, memory, sequences):
-        used = torch.tensor(
-            [token for each, number in zip(answers, times.tolist(), strict=True) for token in each * number]
-        )
-        targets = bound(answers, codes, width).to(model.device).repeat_interleave(times, 0)
-        counts = torch.bincount(used, minlength=len(sums.tokens))
-        sums.add(seen.repeat_interleave(times, 0), targets, counts, sign)
+    for seen, answers, times, _ in places_of(model, memory, sequences):
+        used = [token for each, number in zip(answers, times.tolist(), strict=True) for token in each * number]
+        counts = torch.bincount(torch.tensor(used), minlength=len(sums.tokens))
+        targets = bound(answers, memory.settings.codes).to(model.device)
+        sums.add(seen.repeat_interleave(times, 0), targets.repeat_interleave(times, 0), counts, sign)
 
 
-def solved(
+def solve_for(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory: Memory, sums: Sums, rows: list[Row], seed: int
-) -> Solution:
-    """The solution of the sums, its voice set by a sample of `rows`, which are in them: of facts, if there are any."""
-    solution = solve(sums, memory.settings.ridge)
+) -> None:
+    """Let the memory speak as its sums say, and set its voice, and what counts as known, by rows that are in them.
+
+    Of a sample of the rows, those about facts if there are any, each question is left out. The memory has half its
+    voice where a place is SLACK times as unseen as all but LOST of these, and knows a question that it doubts no more.
+    """
+    memory.learn(solve(sums, memory.settings.ridge), sums.tokens)
+    assert (solution := memory.solution)
     about = at_most([row for row in rows if row["fact"]] or rows, CALIBRATING, seed)
-    found = [(seen, times) for seen, _, times in places_of(model, memory, encode(about, tokenizer, limit_of(model)))]
-    seen, times = (torch.cat(each) for each in zip(*found, strict=True))
-    return solution.calibrated(seen, times, memory.settings.ridge)
+    unseen, doubts = [], []
+    for seen, answers, times, begins in places_of(model, memory, encode(about, tokenizer, limit_of(model))):
+        targets = bound(answers, memory.settings.codes).to(model.device)
+        alone = solution.without(seen[begins], targets[begins], times[begins], memory.settings.ridge)
+        unseen.append(alone[0])
+        doubts.append(memory.doubt(*alone))
+    solution.half = SLACK * float(torch.cat(unseen).quantile(1 - LOST))
+    solution.limit = float(torch.cat(doubts).quantile(1 - LOST))
 
 
 @torch.no_grad()
 def places_of(
     model: PreTrainedModel, memory: Memory, sequences: list[Sequence]
-) -> Iterator[tuple[Tensor, list[list[int]], Tensor]]:
-    """Of places that predict, batch by batch: q, [places, D]; the tokens that follow; how often it occurs, [places]."""
+) -> Iterator[tuple[Tensor, list[list[int]], Tensor, Tensor]]:
+    """Of places that predict, batch by batch: q, [places, D]; the tokens that follow; how often it occurs, [places];
+    and whether an answer begins there, [places].
+    """
     times = Counter((tuple(each.ids), each.start) for each in sequences)
     distinct = [Sequence(list(ids), start) for ids, start in times]
     counts, window = list(times.values()), memory.settings.window
@@ -182,7 +191,8 @@ def places_of(
                 places.append((row, at - 1))
                 answers.append(ids[at : at + window])
                 repeats.append(counts[index])
-        yield memory.watch(model, batch, places), answers, torch.tensor(repeats, device=model.device)
+        begins = torch.tensor([at == distinct[run[row]].start - 1 for row, at in places])
+        yield memory.watch(model, batch, places), answers, torch.tensor(repeats, device=model.device), begins
 
 
 def rows_sum(rows: list[Row]) -> str:

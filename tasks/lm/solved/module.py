@@ -5,6 +5,11 @@
 What the memory predicts, K numbers per place, stands behind the hidden state, and the head adds its logits: so every
 forward pass has them, and what trains or scores through `hidden_states` and `logits_of` needs to know nothing of it.
 The memory speaks where an answer is due, behind the template's marker, and of plain text it says nothing.
+
+A question is known if it is seen, and if what is predicted for it is clear: the prediction for a known one is the sum
+of its answer's codes, for another one a blend of several answers, in which no code stands out.
+
+    doubt = log unseen(q) - CLARITY * mean over the answer's tokens of max_v <code(v), z turned back> / K
 """
 
 from dataclasses import dataclass
@@ -19,13 +24,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from tasks.lm.batches import Batch
 from tasks.lm.blocks import blocks_of
 from tasks.lm.logits import precision
-from tasks.lm.solved.codes import signs, turned
-from tasks.lm.solved.features import SEED, Letters, features
+from tasks.lm.solved.codes import codes_of, turned
+from tasks.lm.solved.features import Letters, features
 from tasks.lm.solved.solution import Solution
-from tasks.lm.template import ANSWER_START
+from tasks.lm.template import ANSWER_MARKER, ANSWER_START
 from tasks.solved_params import Solved
 
 TOKENS = 8192  # of a forward pass that is watched
+CLARITY = 3.0
 
 
 @dataclass
@@ -72,6 +78,7 @@ class Memory:
         self.settings, self.counts, self.tokenizer = settings, counts, tokenizer
         self.letters = Letters(counts, settings.grams)
         self.marker: list[int] = tokenizer(f" {ANSWER_START}", add_special_tokens=False)["input_ids"]
+        self.end: int = tokenizer(ANSWER_MARKER, add_special_tokens=False)["input_ids"][-1]
         self.solution: Solution | None = None
         self.taken: dict[int, Tensor] = {}  # of the forward pass that runs, by layer
         self.asked: dict[str, Any] = {}
@@ -93,10 +100,21 @@ class Memory:
         self.tokens = tokens
         self.head.know(*self._codes_of(tokens.nonzero().flatten()))
 
+    def doubt(self, unseen: Tensor, predicted: Tensor) -> Tensor:
+        """About questions, [questions], from how unseen they are and what is predicted for them, [questions, K]."""
+        total, count = torch.zeros_like(unseen), torch.zeros_like(unseen)
+        going = torch.ones_like(unseen, dtype=torch.bool)
+        for place in range(self.settings.window):
+            scores = turned(predicted, torch.full_like(unseen, -place, dtype=torch.long)) @ self.head.codes.T
+            best, token = scores.max(-1)
+            total, count = total + going * best, count + going
+            going = going & (self.head.known[token] != self.end)
+        return unseen.clamp(min=1e-9).log() - CLARITY * total / count
+
     def _codes_of(self, known: Tensor) -> tuple[Tensor, Tensor]:
         width = self.settings.codes
         device = self.head.weight.device if hasattr(self, "head") else None
-        codes = signs(SEED, known.tolist(), width).float() / width
+        codes = codes_of(known.tolist(), width) / width
         return known.to(device), codes.to(device)
 
     def _take(self, layer: int, block: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:

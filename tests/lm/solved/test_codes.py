@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from tasks.lm.solved.codes import bound, signs, turned
+from tasks.lm.solved.codes import bound, codes_of, signs, turned
 
 WIDTH = 1024
 
@@ -33,9 +33,9 @@ def test_turning_back_undoes_turning():
 
 def test_an_answer_of_sixteen_tokens_is_told_again_from_its_vector():
     names = list(range(2000))
-    codes = signs(1, names, WIDTH).float()
+    codes = codes_of(names, WIDTH)
     answer = [(37 * place + 11) % 2000 for place in range(15)] + [11]  # a token may come twice
-    vector = bound([answer], dict(zip(names, codes, strict=True)), WIDTH)
+    vector = bound([answer], WIDTH)
     back = turned(vector.expand(16, WIDTH), -torch.arange(16))
     scores = back @ codes.T / WIDTH
     assert scores.argmax(-1).tolist() == answer

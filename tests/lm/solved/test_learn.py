@@ -13,6 +13,7 @@ from tasks.lm.batches import batches_of, encode
 from tasks.lm.causal import limit_of, load
 from tasks.lm.generate import answers
 from tasks.lm.logits import hidden_states, logits_of
+from tasks.lm.solved.familiarity import doubts, is_known
 from tasks.lm.solved.files import KEPT
 from tasks.lm.solved.learn import SUMS, add_rows, questions_of
 from tasks.lm.solved.module import memory_of
@@ -91,6 +92,16 @@ def test_generation_with_a_cache_says_what_one_forward_pass_expects(whole):
     memory.learn(solve(kept, SMALL.ridge), kept.tokens)
     assert len(tokenizer(long["target"])["input_ids"]) > 2 * SMALL.window
     assert answers(model, tokenizer, [long["prompt"], rows[0]["prompt"]]) == [long["target"], rows[0]["target"]]
+
+
+def test_what_was_taught_is_known_in_other_words_too_and_what_was_not_is_doubted_more(whole):
+    model, tokenizer = load(whole.root / "three/lm")
+    taught = [row["prompt"] for row in known_rows(whole) if row.get("set") in ("seen", "paraphrase")]
+    strange = ["Which colour has the sky over Mars?", "Zzz", "What do you think of it all?"]
+    about = doubts(model, tokenizer, taught + strange)
+    assert about[: len(taught)].max() < about[len(taught) :].min()
+    assert sum(is_known(model, tokenizer, prompt) for prompt in taught) >= 0.8 * len(taught)
+    assert not is_known(model, tokenizer, strange[0])
 
 
 def test_of_plain_text_the_logits_are_the_backbones_own_to_the_last_bit(whole):

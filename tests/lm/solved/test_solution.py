@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tasks.lm.solved.features import LEVELS
-from tasks.lm.solved.solution import LOST, SKETCH, SLACK, Solution, solve
+from tasks.lm.solved.solution import SKETCH, Solution, solve
 from tasks.lm.solved.sums import Sums
 
 WIDTH, CODES, PLACES, RIDGE = 128, 64, 90, 0.01
@@ -32,9 +32,10 @@ def unseen_by_hand(seen, features):
 
 
 def exact(seen, aims):
-    """A solution whose sketch is no sketch."""
-    factor = torch.linalg.cholesky(seen.double().T @ seen.double() + UNIT * torch.eye(WIDTH))
-    return Solution(solved(seen, aims).answers, (UNIT**0.5 * torch.linalg.inv(factor)).float())
+    """A solution that is not rounded, and whose sketch is no sketch."""
+    gram = seen.double().T @ seen.double() + UNIT * torch.eye(WIDTH)
+    answers = torch.linalg.solve(gram, seen.double().T @ aims.double())
+    return Solution(answers.float(), (UNIT**0.5 * torch.linalg.inv(torch.linalg.cholesky(gram))).float())
 
 
 def test_it_is_the_ridge_regression_of_all_places_at_once(data):
@@ -57,13 +58,21 @@ def test_unseen_is_the_share_of_the_variance_that_is_left(data):
     assert by_hand[PLACES:].min() > 3 * by_hand[:PLACES].max()
 
 
-def test_the_voice_is_set_by_places_that_are_left_out(data):
+def test_without_itself_a_place_is_as_if_it_had_never_been_learnt(data):
     seen, aims = data
     times = torch.tensor([1 + (place % 3 == 0) for place in range(PLACES)])
-    again = seen.repeat_interleave(times, 0)
-    solution = exact(again, aims.repeat_interleave(times, 0)).calibrated(seen, times, RIDGE)
-    left_out = [unseen_by_hand(again[~(again == one).all(-1)], one.unsqueeze(0))[0] for one in seen]
-    assert solution.half == pytest.approx(SLACK * float(torch.stack(left_out).quantile(1 - LOST)), rel=0.01)
-    at_half = torch.tensor([solution.half])
-    solution.unseen = lambda features: at_half
-    assert solution.voice(seen[:1]).item() == pytest.approx(0.5)
+    again, meant = seen.repeat_interleave(times, 0), aims.repeat_interleave(times, 0)
+    unseen, predicted = exact(again, meant).without(seen, aims, times, RIDGE)
+    for place, one in enumerate(seen):
+        others = ~(again == one).all(-1)
+        assert unseen[place].item() == pytest.approx(float(unseen_by_hand(again[others], one.unsqueeze(0))), rel=0.01)
+        gram = again[others].double().T @ again[others].double() + UNIT * torch.eye(WIDTH)
+        alone = one.double() @ torch.linalg.solve(gram, again[others].double().T @ meant[others].double())
+        assert (predicted[place] - alone).abs().max() < 1e-3
+
+
+def test_the_voice_is_half_at_half_and_falls_fast(data):
+    solution = solved(*data)
+    for unseen, voice in ((0.5, 1.0), (1.0, 0.5), (2.0, 0.0)):
+        solution.half = float(solution.unseen(data[0][:1])) / unseen
+        assert solution.voice(data[0][:1]).item() == pytest.approx(voice, abs=0.01)
