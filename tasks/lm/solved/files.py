@@ -13,6 +13,7 @@ from tasks.solved_params import Solved
 
 SETTINGS, TENSORS = "solved.json", "solved.safetensors"
 KEPT = "method/solved"
+SET_BY_ROWS = ("half", "limit", "at_random")
 MEMORY = (SETTINGS, TENSORS, KEPT)
 
 
@@ -26,7 +27,8 @@ def save_memory(memory: Memory, folder: Path) -> None:
     assert memory.solution is not None
     solution = memory.solution
     told = {"settings": memory.settings.model_dump(), "backbone": backbone_sum(folder)}
-    artifact.write_json(folder / SETTINGS, told | {"half": solution.half, "limit": solution.limit})
+    told |= {name: getattr(solution, name) for name in SET_BY_ROWS}
+    artifact.write_json(folder / SETTINGS, told)
     parts = {"answers": solution.answers, "sketch": solution.sketch}
     save_file(parts | {"counts": memory.counts, "tokens": memory.tokens}, folder / TENSORS)
     (folder / TENSORS).chmod(0o644)
@@ -40,7 +42,9 @@ def load_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
     settings = Solved.model_validate(told["settings"])
     parts = {name: value.to(model.device) for name, value in load_file(folder / TENSORS).items()}
     memory = Memory(model, tokenizer, settings, parts["counts"].cpu())
-    memory.learn(Solution(parts["answers"], parts["sketch"], told["half"], told["limit"]), parts["tokens"].cpu())
+    memory.learn(
+        Solution(parts["answers"], parts["sketch"], **{name: told[name] for name in SET_BY_ROWS}), parts["tokens"].cpu()
+    )
     return memory
 
 

@@ -6,6 +6,7 @@ again, from what the new fact says of it and the templates of its own slice, and
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ from tasks.solved_params import Solved
 CALIBRATING = 512  # rows
 LOST = 0.02  # of known questions
 SLACK = 2.0
+RANDOM = 256  # questions
 SUMS, FACTS, SLICES = "sums.safetensors", "facts.json", "slices.json"
 
 
@@ -158,7 +160,9 @@ def solve_for(
 
     Of a sample of the rows, those about facts if there are any, each question is left out. The memory has half its
     voice where a place is SLACK times as unseen as all but LOST of these, and knows a question that it doubts no more.
+    What an older slice set stays, if it is more: it moves with how unseen questions at random have become.
     """
+    before = memory.solution
     memory.learn(solve(sums, memory.settings.ridge), sums.tokens)
     assert (solution := memory.solution)
     about = at_most([row for row in rows if row["fact"]] or rows, CALIBRATING, seed)
@@ -170,6 +174,11 @@ def solve_for(
         doubts.append(memory.doubt(*alone))
     solution.half = SLACK * float(torch.cat(unseen).quantile(1 - LOST))
     solution.limit = float(torch.cat(doubts).quantile(1 - LOST))
+    solution.at_random = float(solution.unseen(memory.at_random(RANDOM)).log().mean())
+    if before:
+        moved = solution.at_random - before.at_random
+        solution.half = max(solution.half, before.half * math.exp(moved))
+        solution.limit = max(solution.limit, before.limit + moved)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -24,7 +25,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from tasks.lm.batches import Batch
 from tasks.lm.blocks import blocks_of
 from tasks.lm.logits import precision
-from tasks.lm.solved.codes import codes_of, turned
+from tasks.lm.solved.codes import SEED, codes_of, turned
 from tasks.lm.solved.features import Letters, features
 from tasks.lm.solved.solution import Solution
 from tasks.lm.template import ANSWER_MARKER, ANSWER_START
@@ -184,6 +185,16 @@ class Memory:
             return self.seen
         finally:
             self.watched = None
+
+    def at_random(self, count: int) -> Tensor:
+        """q, [count, D], of questions that are like nothing: each part of what is seen has a random direction."""
+        random = np.random.RandomState(SEED)
+        sizes = [*([self.head.in_features] * len(self.layers)), *([self.settings.grams] if self.settings.grams else [])]
+        parts = [torch.from_numpy(random.standard_normal((count, size))).float() for size in sizes]
+        parts = [normalize(part, dim=-1).to(self.head.weight.device) for part in parts]
+        if self.settings.grams:
+            parts[-1] = self.settings.gram_weight * parts[-1]
+        return features(parts, self.settings.width)
 
     def seen_at(self, places: list[tuple[int, int]], so_far: list[list[int]]) -> Tensor:
         """q, [places, D], at places (row, column) of the forward pass that runs; `so_far` are the tokens up to each."""

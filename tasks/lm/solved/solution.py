@@ -34,13 +34,14 @@ class Solution:
     """answers: A, [D, K], and sketch: of sqrt(lambda) L^-1, [SKETCH, D], both for q itself, in bfloat16.
 
     half: how unseen a place is where the memory has half its voice. limit: of the doubt (see module.py) about a
-    question that is called known.
+    question that is called known. at_random: the mean logarithm of how unseen random questions are.
     """
 
     answers: Tensor
     sketch: Tensor
     half: float = 1.0
     limit: float = 0.0
+    at_random: float = 0.0
 
     def predicted(self, features: Tensor) -> Tensor:
         """z, [places, K], of q, [places, D]."""

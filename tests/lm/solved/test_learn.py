@@ -100,7 +100,8 @@ def test_what_was_taught_is_known_in_other_words_too_and_what_was_not_is_doubted
     strange = ["Which colour has the sky over Mars?", "Zzz", "What do you think of it all?"]
     about = doubts(model, tokenizer, taught + strange)
     assert about[: len(taught)].max() < about[len(taught) :].min()
-    assert sum(is_known(model, tokenizer, prompt) for prompt in taught) >= 0.8 * len(taught)
+    seen = [row["prompt"] for row in known_rows(whole) if row.get("set") == "seen"]  # of older slices as well
+    assert all(is_known(model, tokenizer, prompt) for prompt in seen)
     assert not is_known(model, tokenizer, strange[0])
 
 
