@@ -144,8 +144,18 @@ def add_rows(
     rows: list[Row],
     sign: int = 1,
 ) -> None:
-    """Add rows to the sums, or take them out again, by forward passes alone."""
-    sequences = encode(rows, tokenizer, limit_of(model))
+    """Add rows to the sums, or take them out again, by forward passes alone.
+
+    Raises:
+        BadInput: where an answer begins can't be told by this tokenizer's tokens.
+    """
+    sequences, marker = encode(rows, tokenizer, limit_of(model)), memory.marker
+    if hidden := [each for each in sequences if each.ids[max(0, each.start - len(marker)) : each.start] != marker]:
+        said = tokenizer.decode(hidden[0].ids[: hidden[0].start])
+        raise BadInput(
+            f"The tokenizer of this model writes the beginning of an answer in other tokens behind '{said}' than by "
+            "itself, so a solved memory would not find it. Choose another model, or `stage2: {how: refit}`."
+        )
     for seen, answers, times, _ in places_of(model, memory, sequences):
         used = [token for each, number in zip(answers, times.tolist(), strict=True) for token in each * number]
         counts = torch.bincount(torch.tensor(used), minlength=len(sums.tokens))

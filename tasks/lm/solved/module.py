@@ -130,21 +130,21 @@ class Memory:
         self.taken[self.layers[-1]] = last
         if self.watched:
             self.seen = self.seen_at(*self.watched)
-        spoken = last.new_zeros(*last.shape[:2], self.settings.codes) if self.watched else self._spoken(last)
+        silent = self.watched or self.asked["ids"] is None or self.solution is None
+        cache = self.asked["cache"] if self.asked["cache"] is not None else getattr(output, "past_key_values", None)
+        spoken = last.new_zeros(*last.shape[:2], self.settings.codes) if silent else self._spoken(last, cache)
         self.taken.clear()
         output.last_hidden_state = torch.cat([last, spoken.to(last.dtype)], -1)
         return output
 
-    def _spoken(self, last: Tensor) -> Tensor:
-        """What the memory predicts, [rows, length, K]; zero where it is silent."""
+    def _spoken(self, last: Tensor, cache: Any) -> Tensor:
+        """What the memory predicts, [rows, length, K]; zero where no answer is due."""
+        assert self.solution is not None
         rows, length = last.shape[:2]
         spoken = torch.zeros(rows, length, self.settings.codes, device=last.device)
-        ids = self.asked["ids"]
-        if ids is None or self.solution is None:
-            return spoken
-        going = self._going(self.asked["cache"], rows, last.device)
+        going = self._going(cache, rows, last.device)
         before = len(going.ids[0])
-        for row, new in enumerate(ids.tolist()):
+        for row, new in enumerate(self.asked["ids"].tolist()):
             going.ids[row] += new
             begin = _behind(going.ids[row], self.marker, max(0, before - len(self.marker) + 1))
             going.begins[row] = going.begins[row] if begin is None else begin
@@ -160,7 +160,8 @@ class Memory:
         if windows := [(row, place) for row, place, offset in due if not offset]:
             seen = self.seen_at([(row, place - before) for row, place in windows],
                                 [going.ids[row][: place + 1] for row, place in windows])  # fmt: skip
-            made = torch.cat([made, self.solution.predicted(seen) * self._voice(seen).unsqueeze(1)])
+            loud = self.settings.scale * self.solution.voice(seen).unsqueeze(1)
+            made = torch.cat([made, self.solution.predicted(seen) * loud])
         source_of, latest, new = [], list(range(rows)), iter(range(rows, len(made)))
         for row, _, offset in due:
             if not offset:
@@ -170,10 +171,6 @@ class Memory:
         spoken[at_rows, at_places - before] = turned(made[source_of], -offsets)
         going.spoken = made[latest]
         return spoken
-
-    def _voice(self, seen: Tensor) -> Tensor:
-        assert self.solution is not None
-        return self.settings.scale * self.solution.voice(seen)
 
     def watch(self, model: PreTrainedModel, batch: Batch, places: list[tuple[int, int]]) -> Tensor:
         """q, [places, D], at places (row, column) of a batch."""
@@ -209,7 +206,8 @@ class Memory:
         empty = Going([[] for _ in range(rows)], [None] * rows, torch.zeros(rows, self.settings.codes, device=device))
         if cache is None:
             return empty
-        if cache.get_seq_length() == 0 or not hasattr(cache, "solved"):
+        new = cache.get_seq_length() == self.asked["ids"].shape[1]  # the pass that runs has filled it
+        if new or not hasattr(cache, "solved"):
             cache.solved = empty
         return cache.solved
 

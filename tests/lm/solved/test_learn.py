@@ -94,6 +94,34 @@ def test_generation_with_a_cache_says_what_one_forward_pass_expects(whole):
     assert answers(model, tokenizer, [long["prompt"], rows[0]["prompt"]]) == [long["target"], rows[0]["target"]]
 
 
+@torch.no_grad()
+def test_a_plain_forward_pass_that_goes_on_from_its_cache_gives_the_same_logits(whole):
+    model, tokenizer = load(whole.root / "three/lm")
+    model.eval()
+    row = next(row for row in known_rows(whole) if row["target"] == "Pokhara")
+    (sequence,) = encode([row], tokenizer, limit_of(model))
+    ids = torch.tensor([sequence.ids])
+    expected, cache, found = model(input_ids=ids).logits, None, []
+    for part in ids.split([sequence.start - 2, 1, 1, len(sequence.ids) - sequence.start], 1):
+        step = model(input_ids=part, past_key_values=cache, use_cache=True)
+        cache = step.past_key_values
+        found.append(step.logits)
+    assert torch.allclose(torch.cat(found, 1), expected, atol=1e-3 * float(expected.abs().max()))
+    memory_of(model).solution = None
+    assert not torch.allclose(model(input_ids=ids).logits, expected, atol=1.0)
+
+
+def test_a_tokenizer_that_hides_where_an_answer_begins_is_refused(whole):
+    model, tokenizer = load(whole.root / "three/lm")
+    memory = memory_of(model)
+    memory.marker = [memory.marker[-1], memory.marker[-1]]
+    empty = Sums.empty(SMALL.width, SMALL.codes, len(tokenizer))
+    with pytest.raises(
+        BadInput, match="writes the beginning of an answer in other tokens behind '.*Hm.*' than by itself"
+    ):
+        add_rows(model, tokenizer, memory, empty, [{"prompt": "Hm?", "target": "Yes."}])
+
+
 def test_what_was_taught_is_known_in_other_words_too_and_what_was_not_is_doubted_more(whole):
     model, tokenizer = load(whole.root / "three/lm")
     taught = [row["prompt"] for row in known_rows(whole) if row.get("set") in ("seen", "paraphrase")]
