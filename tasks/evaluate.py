@@ -11,7 +11,7 @@ from tasks.corpus.slices import Examples, history, valid_facts
 from tasks.lm.causal import load
 from tasks.lm.generate import answer
 from tasks.lm.pretrained import base_of
-from tasks.lm.solved.files import has_memory
+from tasks.lm.solved.files import has_memory, size_of
 from tasks.params import Evaluate
 from tasks.scoring.answers import exact_matches, perplexity
 from tasks.scoring.canary import ask_canary
@@ -102,6 +102,8 @@ def evaluate(
     for name, folder in (("previous", previous), ("base", base)):
         if folder:
             scores[name] = measure(*load(folder), slices[-1:], sample, settings).scores()
+    if has_memory(model):
+        scores["memory"] = size_of(model)
     if previous and has_memory(previous) and (found := ask_familiar(load(previous), slices, settings)):
         scores["familiarity"] = found
     if general:

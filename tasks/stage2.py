@@ -65,7 +65,8 @@ def _solve(settings: Solved, seed: int, examples: Path, stage1: Path, out: Path,
     memory, kept = begun(model, tokenizer, settings, fresh, stage1)
     rows = learn_slice(model, tokenizer, memory, kept, fresh, examples, seed)
     solve_for(model, tokenizer, memory, kept.sums, rows, seed)
-    added = {"rows": float(len(rows)), "places": float(kept.sums.places)}
+    assert memory.solution
+    added = {"rows": len(rows), "places": kept.sums.places, "reproduced": memory.solution.reproduced}
     log(1, added)
     with artifact.writing(out) as folder:
         hand_on(stage1, folder)

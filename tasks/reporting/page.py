@@ -77,6 +77,7 @@ def render_page(timeline: dict[str, Any], samples: list[dict[str, str]], plots: 
         _slices_table(timeline),
         _few_shot(timeline),
         _labels(timeline),
+        _memory(timeline),
         _familiarity(timeline, plots),
         _retrieval_use(timeline),
         _samples_table(samples, word, last),
@@ -176,6 +177,22 @@ def _few_shot(timeline: dict[str, Any]) -> str:
         f"<h2>With worked examples</h2>\n<p>The same questions, each after {block['shots']} answered ones about other "
         f"subjects of the same relation from the same {word}; beside them the answers without. Per cent right.</p>\n"
         + _table([word, "with, all", "with, reworded", "without, all", "without, reworded"], rows)
+    )
+
+
+def _memory(timeline: dict[str, Any]) -> str:
+    block, word = timeline["memory"], WORDS[timeline["kind"]]
+    if not block:
+        return ""
+    rows = [
+        [name, f"{each['places']:,}", f"{each['features']:,}", percent(each["reproduced"]),
+         f"{each['kept_bytes'] / 1e6:.1f}", f"{each['answering_bytes'] / 1e6:.1f}"]
+        for name, each in block.items()
+    ]  # fmt: skip
+    head = [word, "questions in the sums", "features", "reproduced, %", "kept, MB", "answering, MB"]
+    return (
+        "<h2>The solved memory</h2>\n<p>What it was taught is in sums, and no row is kept. Reproduced is the share of "
+        "all answers' codes that it still says: it falls as the memory fills.</p>\n" + _table(head, rows)
     )
 
 

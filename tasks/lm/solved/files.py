@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -12,8 +13,8 @@ from tasks.lm.solved.solution import Solution
 from tasks.solved_params import Solved
 
 SETTINGS, TENSORS = "solved.json", "solved.safetensors"
-KEPT = "method/solved"
-SET_BY_ROWS = ("half", "limit", "at_random")
+KEPT, SUMS = "method/solved", "sums.safetensors"
+SET_BY_ROWS = ("half", "limit", "at_random", "reproduced")
 MEMORY = (SETTINGS, TENSORS, KEPT)
 
 
@@ -46,6 +47,20 @@ def load_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
         Solution(parts["answers"], parts["sketch"], **{name: told[name] for name in SET_BY_ROWS}), parts["tokens"].cpu()
     )
     return memory
+
+
+def size_of(folder: Path) -> dict[str, float]:
+    """How full the memory of the model in a folder is, and how large: see docs/formats.md."""
+    with safe_open(folder / KEPT / SUMS, "pt") as file:
+        places = int(file.metadata()["places"])
+    told = artifact.read_json(folder / SETTINGS)
+    return {
+        "features": told["settings"]["width"],
+        "places": places,
+        "reproduced": told["reproduced"],
+        "kept_bytes": sum(path.stat().st_size for path in (folder / KEPT).iterdir()),
+        "answering_bytes": (folder / TENSORS).stat().st_size,
+    }
 
 
 def known_backbone(folder: Path) -> str:

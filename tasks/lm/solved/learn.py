@@ -29,7 +29,7 @@ from tasks.lm.mixing import Variation
 from tasks.lm.shares import at_most
 from tasks.lm.solved.codes import bound
 from tasks.lm.solved.features import counted
-from tasks.lm.solved.files import KEPT, backbone_sum, known_backbone
+from tasks.lm.solved.files import KEPT, SUMS, backbone_sum, known_backbone
 from tasks.lm.solved.module import TOKENS, Memory, memory_of
 from tasks.lm.solved.solution import solve
 from tasks.lm.solved.sums import Sums
@@ -39,7 +39,7 @@ CALIBRATING = 512  # rows
 LOST = 0.02  # of known questions
 SLACK = 2.0
 RANDOM = 256  # questions
-SUMS, FACTS, SLICES = "sums.safetensors", "facts.json", "slices.json"
+FACTS, SLICES = "facts.json", "slices.json"
 
 
 @dataclass

@@ -13,6 +13,10 @@ rows, under which lengths are the same up to sqrt(2 / SKETCH) (Johnson and Linde
 What a known question looks like in words that were not learnt is told by leaving out: without a place that is in the
 sums c times with the answer z, s would be s / (1 - c s), and the prediction p would be (p - c s z) / (1 - c s) (Sherman
 and Morrison 1950; Allen 1974, Technometrics 16(1)). The other wordings of its fact are still there.
+
+How full the memory is shows in how much of what it was taught it still says:
+
+    reproduced = 1 - sum |z - A^T q|^2 / sum |z|^2,   sum |z - A^T q|^2 = sum |z|^2 - tr(A^T C) - lambda |A|^2
 """
 
 from dataclasses import dataclass
@@ -34,7 +38,8 @@ class Solution:
     """answers: A, [D, K], and sketch: of sqrt(lambda) L^-1, [SKETCH, D], both for q itself, in bfloat16.
 
     half: how unseen a place is where the memory has half its voice. limit: of the doubt (see module.py) about a
-    question that is called known. at_random: the mean logarithm of how unseen random questions are.
+    question that is called known. at_random: the mean logarithm of how unseen random questions are. reproduced: the
+    share of the answers' codes that it says, over all that is in the sums.
     """
 
     answers: Tensor
@@ -42,6 +47,7 @@ class Solution:
     half: float = 1.0
     limit: float = 0.0
     at_random: float = 0.0
+    reproduced: float = 1.0
 
     def predicted(self, features: Tensor) -> Tensor:
         """z, [places, K], of q, [places, D]."""
@@ -86,4 +92,9 @@ def solve(sums: Sums, ridge: float) -> Solution:
     answers = torch.cholesky_solve(sums.cross.double(), factor)
     random = torch.from_numpy(np.random.RandomState(SEED).standard_normal((width, SKETCH)))
     sketch = torch.linalg.solve_triangular(factor.T, random, upper=True).T * (ridge * unit / SKETCH) ** 0.5
-    return Solution(answers.to(torch.bfloat16).contiguous(), sketch.to(torch.bfloat16).contiguous())
+    left = sums.length - float((answers * sums.cross).sum()) - ridge * unit * float(answers.square().sum())
+    return Solution(
+        answers.to(torch.bfloat16).contiguous(),
+        sketch.to(torch.bfloat16).contiguous(),
+        reproduced=1 - left / max(1, sums.length),
+    )

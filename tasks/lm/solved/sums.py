@@ -22,15 +22,16 @@ MOST_PLACES = (2**31 - 1) // HIGHEST**2  # so many fit in 32 bits, whatever they
 
 @dataclass
 class Sums:
-    """gram: G, [D, D]. cross: C, [D, K]. tokens: how often each token is part of an answer, [vocabulary]. places: n.
+    """gram: G, [D, D]; cross: C, [D, K]; tokens: how often each token is part of an answer, [vocabulary]; all in int32.
 
-    All in int32.
+    places: n. length: the sum of z^T z.
     """
 
     gram: Tensor
     cross: Tensor
     tokens: Tensor
     places: int = 0
+    length: int = 0
     _chunk: int = field(default=EXACT // HIGHEST**2, repr=False)
 
     @classmethod
@@ -63,6 +64,7 @@ class Sums:
             self.gram += sign * (some.T @ some).to(torch.int32).cpu()
             self.cross += sign * (some.T @ aims).to(torch.int32).cpu()
         self.tokens += sign * tokens.to(torch.int32)
+        self.length += sign * int(targets.double().square().sum())
 
     def merge(self, other: "Sums", sign: int = 1) -> None:
         """Add what another shard summed up, or subtract it."""
@@ -70,11 +72,12 @@ class Sums:
         self.cross += sign * other.cross
         self.tokens += sign * other.tokens
         self.places += sign * other.places
+        self.length += sign * other.length
 
     def save(self, path: Path) -> None:
         rows, columns = torch.tril_indices(*self.gram.shape)
         parts = {"gram": self.gram[rows, columns], "cross": self.cross, "tokens": self.tokens}
-        save_file(parts, path, {"places": str(self.places)})
+        save_file(parts, path, {"places": str(self.places), "length": str(self.length)})
 
     @classmethod
     def load(cls, path: Path) -> "Sums":
@@ -82,9 +85,9 @@ class Sums:
 
         parts = load_file(path)
         with safe_open(path, "pt") as file:
-            places = int(file.metadata()["places"])
+            told = file.metadata()
         width = parts["cross"].shape[0]
         gram = torch.zeros(width, width, dtype=torch.int32)
         rows, columns = torch.tril_indices(width, width)
         gram[rows, columns] = gram[columns, rows] = parts["gram"]
-        return cls(gram, parts["cross"], parts["tokens"], places)
+        return cls(gram, parts["cross"], parts["tokens"], int(told["places"]), int(told["length"]))

@@ -14,8 +14,8 @@ from tasks.lm.causal import limit_of, load
 from tasks.lm.generate import answers
 from tasks.lm.logits import hidden_states, logits_of
 from tasks.lm.solved.familiarity import doubts, is_known
-from tasks.lm.solved.files import KEPT
-from tasks.lm.solved.learn import SUMS, add_rows, questions_of
+from tasks.lm.solved.files import KEPT, SUMS
+from tasks.lm.solved.learn import add_rows, questions_of
 from tasks.lm.solved.module import memory_of
 from tasks.lm.solved.solution import solve
 from tasks.lm.solved.sums import Sums
@@ -226,4 +226,11 @@ def test_a_slice_of_memories_alone_hands_the_memory_on_and_the_naive_reference_h
         "accuracy": 3, "everyday_accuracy": 3,
     }  # fmt: skip
     assert 0.5 < scores["familiarity"]["accuracy"]["auroc"] <= 1
-    assert "What it does not know" in page and "unknown:" in page and (root / "plots/familiarity.png").exists()
+    assert scores["memory"]["places"] == Sums.load(root / "two/lm" / KEPT / SUMS).places
+    assert 0.9 < scores["memory"]["reproduced"] <= 1
+    assert (
+        "The solved memory" in page
+        and "What it does not know" in page
+        and "unknown:" in page
+        and (root / "plots/familiarity.png").exists()
+    )

@@ -47,6 +47,15 @@ def test_it_is_the_ridge_regression_of_all_places_at_once(data):
     assert np.abs(found - seen.numpy() @ by_numpy).max() < 0.03  # what is kept has eight bits
 
 
+def test_what_is_reproduced_is_what_is_left_of_the_squares(data):
+    seen, aims = data
+    left = exact(seen, aims).predicted(seen) - aims
+    share = 1 - float(left.square().sum() / aims.square().sum())
+    assert solved(seen, aims).reproduced == pytest.approx(share, abs=1e-4) and share < 0.999
+    again = torch.cat([aims, -aims])  # two answers to each question
+    assert solved(seen.repeat(2, 1), again).reproduced == pytest.approx(0, abs=1e-6)
+
+
 def test_unseen_is_the_share_of_the_variance_that_is_left(data):
     seen, aims = data
     new = (32 * torch.randn(40, WIDTH, generator=torch.Generator().manual_seed(5))).relu().round()
