@@ -20,7 +20,7 @@ from tasks.scoring.comparison import FAMILIES
 COLOURS = dict(
     zip(
         FAMILIES,
-        (SOFT, RED, "#c9a227", BLUE, "#17becf", GREEN, "#8d6e97", "#d2691e", "#8c564b", "#d6619a", INK),
+        (SOFT, RED, "#c9a227", BLUE, "#17becf", GREEN, "#8d6e97", "#d2691e", "#8c564b", "#d6619a", INK, "#e4007c"),
         strict=True,
     )
 )

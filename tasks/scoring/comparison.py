@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from tasks import artifact
 from tasks.method_kinds import Family
-from tasks.params import Entry, Params
+from tasks.params import Entry, Params, Stage2
 from tasks.scoring.matrix import (
     average_accuracy,
     average_incremental_accuracy,
@@ -20,8 +20,8 @@ Run = tuple[str, int]  # entry, seed
 Numbers = dict[str, float | None]
 
 NAIVE = "naive"  # the entry that trains on the newest slice only
-BASELINES, REHEARSAL, COMBINED = "baselines", "rehearsal", "combined"
-FAMILIES = (*get_args(Family), COMBINED)  # in the order of the pictures' colours
+BASELINES, REHEARSAL, COMBINED, SOLVED = "baselines", "rehearsal", "combined", "solved memory"
+FAMILIES = (*get_args(Family), COMBINED, SOLVED)  # in the order of the pictures' colours
 STAGES = ("stage1", "stage2")
 TERA = 1e12
 
@@ -47,7 +47,7 @@ def gather_comparison(params: Params, finished: dict[Run, list[Path]], failed: d
             found["metrics"] |= _beside(found["metrics"], per_seed.get((bound or "", seed), {}).get("metrics"))
         metrics = [found["metrics"] for found in seeds.values()]
         entries[name] = {
-            "family": family_of(entry),
+            "family": family_of(entry, params.stage2),
             "methods": [method.model_dump(mode="json") for method in entry.methods],
             "keep": (entry.keep or params.keep).rows,
             "seeds": {str(seed): found for seed, found in seeds.items()},
@@ -68,8 +68,13 @@ def gather_comparison(params: Params, finished: dict[Run, list[Path]], failed: d
     }
 
 
-def family_of(entry: Entry) -> str:
-    """The family of an entry's methods; rehearsal is what others are added to, and several others are combined."""
+def family_of(entry: Entry, pipelines: Stage2) -> str:
+    """The family of an entry's methods; rehearsal is what others are added to, and several others are combined.
+
+    What is solved needs no method; `pipelines` is the stage 2 of an entry that names none.
+    """
+    if (entry.stage2 or pipelines).how == "solved":
+        return SOLVED
     families: set[str] = {method.family for method in entry.methods}
     if len(families) > 1:
         families -= {REHEARSAL}

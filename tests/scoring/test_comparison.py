@@ -11,7 +11,7 @@ from tasks.params import Entry, load_params
 from tasks.reporting.methods_page import render_methods
 from tasks.reporting.methods_plots import draw_methods
 from tasks.reporting.methods_table import in_order, print_table
-from tasks.scoring.comparison import gather_comparison, metrics_of, pareto_front
+from tasks.scoring.comparison import family_of, gather_comparison, metrics_of, pareto_front
 from tests.scoring.made import made_scores, with_stages, write_scores
 
 SLICES = ("one", "two", "three")
@@ -117,6 +117,13 @@ def test_mean_and_spread_are_over_the_seeds_and_shares_are_of_the_same_seeds_bou
         "naive": "baselines", "joint": "baselines", "replay": "rehearsal", "both": "regularisation",
         "broken": "regularisation",
     }  # fmt: skip
+
+
+def test_what_is_solved_is_a_family_of_its_own_whether_the_entry_says_so_or_the_pipeline():
+    refit = load_params().stage2
+    solving = refit.model_copy(update={"how": "solved"})
+    assert family_of(Entry(), solving) == family_of(Entry(stage2=solving), refit) == "solved memory"
+    assert family_of(Entry(), refit) == family_of(Entry(stage2=refit), solving) == "baselines"
 
 
 def test_the_front_holds_what_nothing_beats_in_cost_and_in_keeping():
