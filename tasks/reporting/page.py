@@ -201,18 +201,18 @@ def _familiarity(timeline: dict[str, Any], plots: Path) -> str:
     if not block:
         return ""
     rows = [
-        [name, *(percent(each[kind][key]) for key in ("auroc", "refused") for _, kind in APART)]
+        [name, *(f"{percent(each[kind]['auroc'])} / {percent(each[kind]['refused'])}" for _, kind in APART)]
         for name, each in block.items()
     ]
-    kinds = [name for name, _ in APART]
     return (
         f"<h2>What it does not know</h2>\n<p>The model of the {word} before, asked what it was taught and what this "
         f"{word} brings as new. The memory's doubt tells the two apart: AUROC, in %, is how often it doubts an unknown "
-        "question more than a known one; refused is the share of unknown questions that are turned away "
-        "where 2 % of the known ones are.</p>\n"
-        + _table([word, *(f"AUROC, {kind}" for kind in kinds), *(f"refused, {kind}" for kind in kinds)], rows)
-        + picture(plots / "familiarity.png", "Risk by coverage", "wrong answers among the questions that are answered")
-    )
+        "question more than a known one; behind it, the share of unknown questions that are turned away where 2 % of the "
+        "known ones are.</p>\n"
+        + _table([word, *(name for name, _ in APART)], rows)
+        + picture(plots / "familiarity.png", "How much may be answered", "Known and unknown questions together, those "
+                  "answered first that are doubted least: how many of the answers are wrong.")
+    )  # fmt: skip
 
 
 def _general(timeline: dict[str, Any]) -> str:
