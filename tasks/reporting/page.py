@@ -207,8 +207,8 @@ def _familiarity(timeline: dict[str, Any], plots: Path) -> str:
     return (
         f"<h2>What it does not know</h2>\n<p>The model of the {word} before, asked what it was taught and what this "
         f"{word} brings as new. The memory's doubt tells the two apart: AUROC, in %, is how often it doubts an unknown "
-        "question more than a known one; behind it, the share of unknown questions that are turned away where 2 % of the "
-        "known ones are.</p>\n"
+        "question more than a known one; behind it, the share of unknown questions that are turned away where 2 % of "
+        "the known ones are.</p>\n"
         + _table([word, *(name for name, _ in APART)], rows)
         + picture(plots / "familiarity.png", "How much may be answered", "Known and unknown questions together, those "
                   "answered first that are doubted least: how many of the answers are wrong.")
