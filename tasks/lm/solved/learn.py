@@ -65,10 +65,14 @@ class Kept:
         return cls(Sums.load(folder / SUMS), facts, slices)
 
 
-def questions_of(examples: Examples, folder: Path, variations: int, seed: int) -> list[Row]:
-    """A slice's rows with a prompt, and its questions about facts as people type them, so many times each."""
-    rows = [row for row in examples.train if row["prompt"]]
-    return [*rows, *_varied(rows, folder, variations, seed)]
+def questions_of(rows: list[Row], settings: Solved, folder: Path, seed: int) -> list[Row]:
+    """Of a slice's training rows those with a prompt, and its questions about facts as people type them as well."""
+    asked = [
+        row for row in rows if row["prompt"] and (not row["fact"] or _wording(row) < (settings.wordings or math.inf))
+    ]
+    vary = Variation(1.0, load_manners(folder), f"{seed} {folder.name} solved")
+    about = [row for row in asked if row["fact"]]
+    return [*asked, *(row for number in range(settings.variations) for row in vary(about, number))]
 
 
 def begun(
@@ -118,8 +122,8 @@ def learn_slice(
     Raises:
         BadInput: the rows of an overridden fact can't be rendered again as they were learnt.
     """
-    variations = memory.settings.variations
-    rows = questions_of(examples, folder, variations, seed)
+    settings = memory.settings
+    rows = questions_of(examples.train, settings, folder, seed)
     add_rows(model, tokenizer, memory, kept.sums, rows)
     about: dict[str, list[Row]] = {}
     for row in rows:
@@ -129,7 +133,7 @@ def learn_slice(
     languages = list(dict.fromkeys(language_of(row) for row in rows if row["fact"]))
     kept.slices[folder.name] = {"languages": languages, "seed": seed}
     overridden = [fact for fact in examples.facts if fact["replaces"]]
-    stale = [row for fact in overridden for row in _as_learnt(fact, kept, folder.parent, variations)]
+    stale = [row for fact in overridden for row in _as_learnt(fact, kept, folder.parent, settings)]
     add_rows(model, tokenizer, memory, kept.sums, stale, -1)
     for fact in overridden:
         kept.facts.pop(fact["replaces"]["id"], None)
@@ -223,12 +227,12 @@ def _sizes(settings: Solved) -> str:
     return ", ".join(f"{name} {value}" for name, value in settings.model_dump().items() if name != "scale")
 
 
-def _varied(rows: list[Row], folder: Path, variations: int, seed: int) -> list[Row]:
-    vary = Variation(1.0, load_manners(folder), f"{seed} {folder.name} solved")
-    return [each for number in range(variations) for each in vary([row for row in rows if row["fact"]], number)]
+def _wording(row: Row) -> int:
+    """Which of its relation's questions a row about a fact is: its id ends with it."""
+    return int(row["id"].rsplit("question", 1)[1])
 
 
-def _as_learnt(fact: Row, kept: Kept, slices: Path, variations: int) -> list[Row]:
+def _as_learnt(fact: Row, kept: Kept, slices: Path, settings: Solved) -> list[Row]:
     """The rows of the fact that is replaced by `fact`, as its own slice taught them."""
     identity = fact["replaces"]["id"]
     name = slice_of(fact["replaces"])
@@ -236,8 +240,8 @@ def _as_learnt(fact: Row, kept: Kept, slices: Path, variations: int) -> list[Row
     if known is None or identity not in kept.facts:
         return []  # it came before the memory began
     old = {**fact, "id": identity, "object": fact["replaces"]["object"], "replaces": None}
-    rows = [row for row in fact_rows([old], templates_until(folder), tuple(known["languages"]))[0] if row["prompt"]]
-    rows += _varied(rows, folder, variations, known["seed"])
+    rows = fact_rows([old], templates_until(folder), tuple(known["languages"]))[0]
+    rows = questions_of(rows, settings, folder, known["seed"])
     if rows_sum(rows) != kept.facts[identity]:
         raise BadInput(
             f"The solved memory learnt '{fact['subject']}, {fact['relation']}, {old['object']}' ({identity}) from "

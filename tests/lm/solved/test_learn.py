@@ -148,7 +148,7 @@ def test_other_orders_one_batch_and_shards_give_the_same_model(whole, begun, tmp
     slices = {name: load_examples(folder / name) for name in ("one", "two", "three")}
     valid = valid_facts(list(slices.values()))
     by_slice = [
-        still_true(questions_of(each, folder / name, SMALL.variations, SEED), valid) for name, each in slices.items()
+        still_true(questions_of(each.train, SMALL, folder / name, SEED), valid) for name, each in slices.items()
     ]
     every = [row for rows_of_one in by_slice for row in rows_of_one]
     ways = [[by_slice[2], by_slice[0], by_slice[1]], [by_slice[1], by_slice[2], by_slice[0]], by_slice[::-1], [every]]
@@ -174,6 +174,19 @@ def test_an_overridden_fact_is_as_if_it_had_never_been_learnt(whole, begun, tmp_
     model, tokenizer = load(whole.root / "three/lm")
     stale = {"prompt": "Peru, capital?", "target": "Lima"}
     assert exact_matches(model, tokenizer, [stale, {**stale, "target": "Cusco"}], 2048) == [False, True]
+
+
+def test_fewer_wordings_are_fewer_rows_and_what_is_overridden_is_still_taken_out(begun, tmp_path):
+    shutil.copytree(begun, tmp_path / "root")
+    few = SOLVED.model_copy(update={"solved": SMALL.model_copy(update={"wordings": 2, "variations": 1})})
+    timeline = Timeline(tmp_path / "root", stage2=few)
+    for name, files, before in (("one", facts(("Peru", "Lima"), ("Chile", "Santiago")), "base"), ("two", NEWS, "one")):
+        timeline.bring_examples(name, files, before)
+        timeline.bring_model(name, before)
+        rows = questions_of(load_examples(timeline.root / "examples" / name).train, few.solved, tmp_path, SEED)
+        assert len(rows) == 2 * 2 * 2  # two facts, two wordings, as they are and varied
+    assert set(artifact.read_json(timeline.root / "two/lm" / KEPT / "facts.json")) == {"one/3", "two/2", "two/3"}
+    assert Sums.load(timeline.root / "two/lm" / KEPT / SUMS).places == 3 * 4
 
 
 def test_what_cant_be_rendered_as_it_was_learnt_is_refused(whole, tmp_path):
