@@ -1,12 +1,13 @@
 """Codes of tokens, and how an answer of several tokens becomes one vector, and tokens again.
 
-A token's code is K random signs. Of an answer y_0 ... y_n the codes are added up, each turned by its place:
+A token's code is K random signs. Of an answer y_0 ... y_n the codes are added up, each tied to all that is before it:
 
-    z = sum_t turn(code(y_t), t)
+    z = sum_t b_t code(y_t)        b_0 = 1,  b_(t+1) = turn(b_t) code(y_t)
 
-so that turned back by t, z is nearest to code(y_t): the other places' codes are noise there, of standard deviation
-sqrt(n / K) beside 1. (Holographic codes by permutation: Plate 1995, IEEE Transactions on Neural Networks 6(3); Kanerva
-2009, Cognitive Computation 1(2), for signs and shifts.)
+with products by element, and turn shifting by one. So z b_t is nearest to code(y_t): the other tokens' codes are noise
+there, of standard deviation sqrt(n / K) beside 1. Where z is a blend of several answers, z b_t has the next tokens of
+those alone that begin with y_0 ... y_(t-1): an answer stays one answer. (Multiply, add, permute: Gayler 1998; Kanerva
+2009, Cognitive Computation 1(2).)
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,10 +30,9 @@ def signs(seed: int, names: Iterable[int], width: int) -> Tensor:
     return torch.from_numpy(bits.astype(np.int8)) * 2 - 1
 
 
-def turned(vectors: Tensor, places: Tensor) -> Tensor:
-    """Each vector, [n, K], turned by its place, [n]: what stood at k stands at k + place."""
-    at = torch.arange(vectors.shape[1], device=vectors.device)
-    return vectors.gather(1, (at - places.unsqueeze(1)) % vectors.shape[1])
+def tied(before: Tensor, code: Tensor) -> Tensor:
+    """b_(t+1), [..., K], from b_t and the code of y_t."""
+    return before.roll(1, -1) * code
 
 
 def codes_of(tokens: Sequence[int], width: int) -> Tensor:
@@ -46,6 +46,8 @@ def bound(answers: list[list[int]], width: int) -> Tensor:
     codes = dict(zip(tokens, codes_of(tokens, width), strict=True))
     vectors = torch.zeros(len(answers), width)
     for row, answer in enumerate(answers):
-        for place, token in enumerate(answer):
-            vectors[row] += codes[token].roll(place)
+        before = torch.ones(width)
+        for token in answer:
+            vectors[row] += before * codes[token]
+            before = tied(before, codes[token])
     return vectors

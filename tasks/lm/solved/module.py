@@ -1,6 +1,6 @@
 """The solved memory within a model: it stands between the backbone and the head.
 
-    logits = head(h) + scale * voice(q) * (q A) codes^T
+    logits = head(h) + scale * voice(q) * (q A b_t) codes^T        (b_t: see codes.py)
 
 What the memory predicts, K numbers per place, stands behind the hidden state, and the head adds its logits: so every
 forward pass has them, and what trains or scores through `hidden_states` and `logits_of` needs to know nothing of it.
@@ -9,11 +9,11 @@ The memory speaks where an answer is due, behind the template's marker, and of p
 A question is known if it is seen, and if what is predicted for it is clear: the prediction for a known one is the sum
 of its answer's codes, for another one a blend of several answers, in which no code stands out.
 
-    doubt = log unseen(q) - CLARITY * mean over the answer's tokens of max_v <code(v), z turned back> / K
+    doubt = log unseen(q) - CLARITY * mean over the answer's tokens of max_v <code(v), z b_t> / K
 """
 
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from tasks.lm.batches import Batch
 from tasks.lm.blocks import blocks_of
 from tasks.lm.logits import precision
-from tasks.lm.solved.codes import SEED, codes_of, turned
+from tasks.lm.solved.codes import SEED, codes_of, tied
 from tasks.lm.solved.features import Letters, features
 from tasks.lm.solved.solution import Solution
 from tasks.lm.template import ANSWER_MARKER, ANSWER_START
@@ -42,6 +42,7 @@ class Going:
     ids: list[list[int]]
     begins: list[int | None]  # the place that predicts an answer's first token
     spoken: Tensor  # z of the window that each row is in, [rows, K], with its voice
+    before: list[Tensor]  # b_t of each row
 
 
 class Remembering(nn.Linear):
@@ -104,10 +105,10 @@ class Memory:
     def doubt(self, unseen: Tensor, predicted: Tensor) -> Tensor:
         """About questions, [questions], from how unseen they are and what is predicted for them, [questions, K]."""
         total, count = torch.zeros_like(unseen), torch.zeros_like(unseen)
-        going = torch.ones_like(unseen, dtype=torch.bool)
-        for place in range(self.settings.window):
-            scores = turned(predicted, torch.full_like(unseen, -place, dtype=torch.long)) @ self.head.codes.T
-            best, token = scores.max(-1)
+        going, before = torch.ones_like(unseen, dtype=torch.bool), torch.ones_like(predicted)
+        for _ in range(self.settings.window):
+            best, token = ((predicted * before) @ self.head.codes.T).max(-1)
+            before = tied(before, self.head.codes[token].sign())
             total, count = total + going * best, count + going
             going = going & (self.head.known[token] != self.end)
         return unseen.clamp(min=1e-9).log() - CLARITY * total / count
@@ -162,13 +163,16 @@ class Memory:
                                 [going.ids[row][: place + 1] for row, place in windows])  # fmt: skip
             loud = self.settings.scale * self.solution.voice(seen).unsqueeze(1)
             made = torch.cat([made, self.solution.predicted(seen) * loud])
-        source_of, latest, new = [], list(range(rows)), iter(range(rows, len(made)))
-        for row, _, offset in due:
-            if not offset:
-                latest[row] = next(new)
+        source_of, ties, latest, new = [], [], list(range(rows)), iter(range(rows, len(made)))
+        for row, place, offset in due:
+            if offset:
+                going.before[row] = tied(going.before[row], _code(going.ids[row][place], self.settings.codes))
+            else:
+                latest[row], going.before[row] = next(new), torch.ones(self.settings.codes)
             source_of.append(latest[row])
-        at_rows, at_places, offsets = (torch.tensor(each, device=last.device) for each in zip(*due, strict=True))
-        spoken[at_rows, at_places - before] = turned(made[source_of], -offsets)
+            ties.append(going.before[row])
+        at_rows, at_places, _ = (torch.tensor(each, device=last.device) for each in zip(*due, strict=True))
+        spoken[at_rows, at_places - before] = made[source_of] * torch.stack(ties).to(last.device)
         going.spoken = made[latest]
         return spoken
 
@@ -203,7 +207,8 @@ class Memory:
         return features(parts, self.settings.width)
 
     def _going(self, cache: Any, rows: int, device: torch.device) -> Going:
-        empty = Going([[] for _ in range(rows)], [None] * rows, torch.zeros(rows, self.settings.codes, device=device))
+        spoken, ones = torch.zeros(rows, self.settings.codes, device=device), torch.ones(self.settings.codes)
+        empty = Going([[] for _ in range(rows)], [None] * rows, spoken, [ones] * rows)
         if cache is None:
             return empty
         new = cache.get_seq_length() == self.asked["ids"].shape[1]  # the pass that runs has filled it
@@ -216,6 +221,11 @@ def memory_of(model: PreTrainedModel) -> Memory | None:
     """A model's solved memory, if it has one."""
     found: Any = getattr(model, "solved", None)
     return found
+
+
+@lru_cache(2**14)
+def _code(token: int, width: int) -> Tensor:
+    return codes_of([token], width)[0]
 
 
 def _behind(ids: list[int], marker: list[int], start: int) -> int | None:

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from tasks.lm.solved.codes import bound, codes_of, signs, turned
+from tasks.lm.solved.codes import bound, codes_of, signs, tied
 
 WIDTH = 1024
 
@@ -24,20 +24,43 @@ def test_the_codes_of_two_tokens_have_nothing_in_common():
     assert others.abs().max() < 6 / WIDTH**0.5 and abs(float(others.std()) - WIDTH**-0.5) < 2e-3
 
 
-def test_turning_back_undoes_turning():
-    vectors, places = torch.randn(4, WIDTH), torch.tensor([0, 1, 5, WIDTH + 2])
-    there = turned(vectors, places)
-    assert torch.equal(there, torch.stack([row.roll(int(place)) for row, place in zip(vectors, places, strict=True)]))
-    assert torch.equal(turned(there, -places), vectors)
+def test_what_ties_a_token_hangs_on_all_that_stands_before_it_and_on_their_order():
+    one, other = codes_of([1, 2], WIDTH)
+    start = torch.ones(WIDTH)
+    ways = [
+        start,
+        tied(start, one),
+        tied(tied(start, one), other),
+        tied(tied(start, other), one),
+        tied(tied(start, one), one),
+    ]
+    for place, way in enumerate(ways):
+        assert torch.equal(way * way, start)
+        assert all(abs(float(way @ each)) / WIDTH < 0.2 for each in ways[:place])
+
+
+def told(vector, tokens, count):
+    """The tokens that a vector says, one after the other."""
+    codes, before, said = codes_of(tokens, WIDTH), torch.ones(WIDTH), []
+    for _ in range(count):
+        best = int(((vector * before) @ codes.T).argmax())
+        said.append(tokens[best])
+        before = tied(before, codes[best])
+    return said
 
 
 def test_an_answer_of_sixteen_tokens_is_told_again_from_its_vector():
     names = list(range(2000))
-    codes = codes_of(names, WIDTH)
     answer = [(37 * place + 11) % 2000 for place in range(15)] + [11]  # a token may come twice
-    vector = bound([answer], WIDTH)
-    back = turned(vector.expand(16, WIDTH), -torch.arange(16))
-    scores = back @ codes.T / WIDTH
-    assert scores.argmax(-1).tolist() == answer
-    noise = scores[0][torch.tensor([name not in answer for name in names])]
-    assert abs(float(noise.std()) - (16 / WIDTH) ** 0.5) < 0.02  # as the docstring says
+    (vector,) = bound([answer], WIDTH)
+    assert told(vector, names, 16) == answer
+    scores = vector @ codes_of(names, WIDTH).T / WIDTH
+    noise = scores[torch.tensor([name != answer[0] for name in names])]
+    assert abs(float(noise.std()) - (15 / WIDTH) ** 0.5) < 0.02  # as the docstring says
+
+
+def test_of_a_blend_one_whole_answer_is_told_and_not_the_likeliest_token_of_each_place():
+    answers = [[1, 2, 3], [4, 5, 6], [7, 5, 6]]
+    vectors = bound(answers, WIDTH)
+    blend = torch.tensor([0.4, 0.3, 0.3]) @ vectors  # at the second place 5 is likelier than 2, but not behind 1
+    assert told(blend, list(range(10)), 3) == [1, 2, 3]
