@@ -12,6 +12,7 @@ from tasks.lm.causal import load
 from tasks.lm.generate import answer
 from tasks.lm.pretrained import base_of
 from tasks.lm.solved.files import has_memory, size_of
+from tasks.lm.solved.module import memory_of
 from tasks.params import Evaluate
 from tasks.scoring.answers import exact_matches, perplexity
 from tasks.scoring.canary import ask_canary
@@ -99,12 +100,13 @@ def evaluate(
             "stage1_valid": valid_accuracy(before),
             "stage1_categories": categories(before, slices[-1]),
         }
-    for name, folder in (("previous", previous), ("base", base)):
-        if folder:
-            scores[name] = measure(*load(folder), slices[-1:], sample, settings).scores()
+    earlier = load(previous) if previous else None
+    for name, compared_with in (("previous", earlier), ("base", load(base) if base else None)):
+        if compared_with:
+            scores[name] = measure(*compared_with, slices[-1:], sample, settings).scores()
     if has_memory(model):
         scores["memory"] = size_of(model)
-    if previous and has_memory(previous) and (found := ask_familiar(load(previous), slices, settings)):
+    if earlier and memory_of(earlier[0]) and (found := ask_familiar(earlier, slices, settings)):
         scores["familiarity"] = found
     if general:
         texts, compared = read_general(general), {"model": (lm, tokenizer)} | ({"base": load(base)} if base else {})
@@ -112,11 +114,11 @@ def evaluate(
             name: general_perplexity(*each, texts, settings.batch_tokens) for name, each in compared.items()
         }
     if canary and (questions := read_canary(canary)):
-        compared = {"model": (lm, tokenizer)} | ({"previous": load(previous)} if previous else {})
+        compared = {"model": (lm, tokenizer)} | ({"previous": earlier} if earlier else {})
         asked = {name: ask_canary(*each, questions, settings.batch_tokens) for name, each in compared.items()}
         scores["canary"] = {"digest": questions.digest, **asked}
     if retriever and settings.retrieval:
-        earlier = load(previous) if previous and len(slices) > 1 else None  # the base has read the first slice
+        earlier = earlier if len(slices) > 1 else None  # the base has read the first slice
         if found := retrieval_use((lm, tokenizer), earlier, slices, valid, _ranker(retriever), settings):
             scores["retrieval_use"] = found
     with artifact.writing(out) as folder:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tasks import artifact
-from tasks.corpus.slices import Row, load_examples, load_manners
+from tasks.corpus.slices import load_examples, load_manners
 from tasks.lm.batches import Mixture, batches_of, encode
 from tasks.lm.causal import limit_of, load, save, shorten
 from tasks.lm.methods import build_methods
@@ -48,7 +48,7 @@ def stage1(
     where that has a solved memory, whose sums belong to its backbone, unless it is not to be remembered.
     """
     if remember and has_memory(previous):
-        _hand_on(keep, seed, older_rows(keep, examples, previous), previous, out, remember)
+        _hand_on(keep, seed, examples, previous, out, remember)
         return
     model, tokenizer = load(previous, remember=False)
     shorten(model, settings.batch_tokens)
@@ -61,7 +61,7 @@ def stage1(
     for method in chosen:
         shares = method.examples(shares, older)
     if not any(share.rows for share in shares):
-        _hand_on(keep, seed, older, previous, out, remember)
+        _hand_on(keep, seed, examples, previous, out, remember)
         return
     stop = None
     if settings.patience:
@@ -89,10 +89,11 @@ def stage1(
         write_older(folder / OLDER, shares, older, len(fresh), seed, seen_in(previous).knows)
 
 
-def _hand_on(keep: Keep, seed: int, older: list[Row], previous: Path, out: Path, remember: bool) -> None:
+def _hand_on(keep: Keep, seed: int, examples: Path, previous: Path, out: Path, remember: bool) -> None:
     """Leave the model as it was, and what its methods keep; the pool loses what the slice overrides."""
     with artifact.writing(out) as folder:
         hand_on(previous, folder, remember)
         if keep.rows == "capped":
+            older = older_rows(keep, examples, previous)
             save_pool(keepable_rows(keep, [], older, previous, seed), [], previous, folder / METHOD)
         write_older(folder / OLDER, [], [], 0, seed, knew=True)

@@ -56,7 +56,12 @@ def load_means(
         parts = sentences(passage)
         return parts[int(finder.documents.scores(message, parts).argmax())]
 
-    knows = (lambda message: confidence(model, tokenizer, message) >= enough) if "gated" in policy else None
+    def unknown(message: str) -> bool:
+        return not is_known(model, tokenizer, message)
+
+    def knows(message: str) -> bool:
+        return not unknown(message) if remembers else confidence(model, tokenizer, message) >= enough
+
     remembers = memory_of(model) is not None
     near = Near(finder, indexes, user, settings.index) if finder and indexes else None
     return Means(
@@ -66,8 +71,8 @@ def load_means(
         chunks=settings.chunks,
         fitting=lambda contexts, message: fitting(model, tokenizer, contexts, message, longest),
         markers=markers,
-        knows=(lambda message: is_known(model, tokenizer, message)) if remembers else knows,
-        unknown=(lambda message: not is_known(model, tokenizer, message)) if remembers else None,
+        knows=knows if remembers or "gated" in policy else None,
+        unknown=unknown if remembers else None,
         quote=quote if "quote" in policy else None,
         drop=near.drop if near else lambda: None,
         encoder=finder.encoder_sum if finder else "",

@@ -48,15 +48,16 @@ class Going:
 class Remembering(nn.Linear):
     """The head of a model with a solved memory: what stands behind the hidden state becomes logits of known tokens."""
 
-    def __init__(self, head: nn.Linear, known: Tensor, codes: Tensor):
+    def __init__(self, head: nn.Linear, width: int):
         nn.Module.__init__(self)
         self.in_features, self.out_features = head.in_features, head.out_features
         self.weight, self.bias = head.weight, head.bias
-        self.know(known, codes)
+        self.know([], width)
 
-    def know(self, known: Tensor, codes: Tensor) -> None:
-        """The tokens that are part of an answer, [n], and their codes, [n, K], of length one."""
-        self.known, self.codes = known, codes
+    def know(self, tokens: list[int], width: int) -> None:
+        """Know the tokens that are part of an answer; their codes, [n, K], are divided by K."""
+        self.known = torch.tensor(tokens, dtype=torch.long, device=self.weight.device)
+        self.codes = codes_of(tokens, width).to(self.weight.device) / width
 
     def forward(self, hidden: Tensor) -> Tensor:
         states, spoken = hidden.split([self.in_features, hidden.shape[-1] - self.in_features], -1)
@@ -93,14 +94,14 @@ class Memory:
         backbone.register_forward_pre_hook(self._before, with_kwargs=True)
         backbone.register_forward_hook(self._after)
         model.solved = self  # type: ignore[assignment]
-        self.head = Remembering(model.get_output_embeddings(), *self._codes_of(torch.zeros(0, dtype=torch.long)))
+        self.head = Remembering(model.get_output_embeddings(), settings.codes)
         model.set_output_embeddings(self.head)
 
     def learn(self, solution: Solution, tokens: Tensor) -> None:
         """Speak from now on as was solved; `tokens` says how often each token is part of an answer, [vocabulary]."""
         self.solution = solution
         self.tokens = tokens
-        self.head.know(*self._codes_of(tokens.nonzero().flatten()))
+        self.head.know(tokens.nonzero().flatten().tolist(), self.settings.codes)
 
     def doubt(self, unseen: Tensor, predicted: Tensor) -> Tensor:
         """About questions, [questions], from how unseen they are and what is predicted for them, [questions, K]."""
@@ -112,12 +113,6 @@ class Memory:
             total, count = total + going * best, count + going
             going = going & (self.head.known[token] != self.end)
         return unseen.clamp(min=1e-9).log() - CLARITY * total / count
-
-    def _codes_of(self, known: Tensor) -> tuple[Tensor, Tensor]:
-        width = self.settings.codes
-        device = self.head.weight.device if hasattr(self, "head") else None
-        codes = codes_of(known.tolist(), width) / width
-        return known.to(device), codes.to(device)
 
     def _take(self, layer: int, block: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         self.taken[layer] = output[0] if isinstance(output, tuple) else output

@@ -6,10 +6,11 @@ They are sums of whole numbers, so they are exact: in any order, from any number
 gone to the last bit. G is symmetric, and its lower half is stored.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from tasks.errors import BadInput
 from tasks.lm.solved.features import HIGHEST
 
 EXACT = 2**24  # whole numbers up to here are exact in float32
+CHUNK = EXACT // HIGHEST**2  # places, of which a product of floats is
 MOST_PLACES = (2**31 - 1) // HIGHEST**2  # so many fit in 32 bits, whatever they are
 
 
@@ -32,7 +34,6 @@ class Sums:
     tokens: Tensor
     places: int = 0
     length: int = 0
-    _chunk: int = field(default=EXACT // HIGHEST**2, repr=False)
 
     @classmethod
     def empty(cls, width: int, codes: int, vocabulary: int) -> "Sums":
@@ -60,7 +61,7 @@ class Sums:
                 f"The solved memory holds {MOST_PLACES} places at most, and this slice brings it to {self.places}. "
                 "Teach fewer wordings of a fact, or another part of the facts by another model."
             )
-        for some, aims in zip(features.split(self._chunk), targets.split(self._chunk), strict=True):
+        for some, aims in zip(features.split(CHUNK), targets.split(CHUNK), strict=True):
             self.gram += sign * (some.T @ some).to(torch.int32).cpu()
             self.cross += sign * (some.T @ aims).to(torch.int32).cpu()
         self.tokens += sign * tokens.to(torch.int32)
@@ -81,8 +82,6 @@ class Sums:
 
     @classmethod
     def load(cls, path: Path) -> "Sums":
-        from safetensors import safe_open
-
         parts = load_file(path)
         with safe_open(path, "pt") as file:
             told = file.metadata()
