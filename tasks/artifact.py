@@ -91,6 +91,22 @@ def verified(folder: Path) -> Path:
     return folder
 
 
+def verified_file(folder: Path, name: str) -> Path:
+    """Return the path of one of a folder's files after checking it alone; no other file of the folder is read.
+
+    Raises:
+        BadInput: the folder or its manifest is missing.
+        Corrupt: the file is missing, or has other bytes than were written.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise BadInput(f"{folder} is missing or incomplete. Run `perennial run` (or `dvc repro`) to build it.")
+    path, expected = folder / name, read_json(folder / MANIFEST)["files"].get(name)
+    if not path.is_file() or file_sum(path) != expected:
+        what = "was changed" if path.is_file() else "is missing"
+        raise Corrupt(f"{path} {what}. Delete {folder} and run `perennial run` to rebuild it.")
+    return path
+
+
 def manifest_sum(folder: Path) -> str:
     """SHA-256 of a folder's manifest: one number that stands for every byte in it."""
     return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()

@@ -130,9 +130,10 @@ class Stage1(Section):
 
 
 class Keep(Section):
-    """Which training rows of older slices may be kept, and how a pool of them is chosen."""
+    """Which training rows of older slices may be kept, and of what a pool is made, and how it is chosen."""
 
     rows: Literal["all", "capped", "none"]
+    of: Literal["facts", "rows"] = "facts"
     share: Annotated[float, Field(gt=0, le=1)] = 0.1
     choose: Literal["balanced", "by_slice", "reservoir"] = "balanced"
 

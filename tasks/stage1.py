@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tasks import artifact
-from tasks.corpus.slices import load_examples, load_manners
+from tasks.corpus.slices import Examples, load_examples, load_manners
 from tasks.lm.batches import Mixture, batches_of, encode
 from tasks.lm.causal import limit_of, load, save, shorten
 from tasks.lm.methods import build_methods
@@ -17,7 +17,7 @@ from tasks.lm.mixing import (
     hand_on,
     keepable_rows,
     older_rows,
-    save_pool,
+    pool_for,
     write_older,
 )
 from tasks.lm.pretrained import stage1_for
@@ -53,7 +53,9 @@ def stage1(
     model, tokenizer = load(previous, remember=False)
     shorten(model, settings.batch_tokens)
     settings = stage1_for(settings, previous)
-    fresh, older = load_examples(examples).train, older_rows(keep, examples, previous)
+    brought = load_examples(examples)
+    pool = pool_for(keep, examples, brought, previous)
+    fresh, older = brought.train, older_rows(keep, examples, pool)
     chosen = build_methods(methods, seed, settings.steps, previous)
     for method in chosen:
         model = method.begin(model, tokenizer, previous)
@@ -77,12 +79,13 @@ def stage1(
     schedule = Schedule(settings.steps, settings.learning_rate, settings.warmup, settings.checkpoint_every)
     history = train(model, data, schedule, methods=chosen, stop=stop, scratch=scratch, log=log, seed=seed)
     with artifact.writing(out) as folder:
-        keepable = keepable_rows(keep, fresh, older, previous, seed)
+        if keep.rows == "capped":
+            pool = pool.after(brought, keep, seed)
+            pool.save(folder / METHOD)
+        keepable = keepable_rows(keep, [*older, *fresh], pool)
         for method in reversed(chosen):
             method.keepable = keepable
             model = method.end(model, data, folder / METHOD)
-        if keep.rows == "capped":
-            save_pool(keepable, fresh, previous, folder / METHOD)
         count_slice(previous, folder / METHOD, [each.name for each in methods], learnt=bool(history))
         save(model, tokenizer, folder)
         artifact.write_rows(folder / LOG, history)
@@ -94,6 +97,6 @@ def _hand_on(keep: Keep, seed: int, examples: Path, previous: Path, out: Path, r
     with artifact.writing(out) as folder:
         hand_on(previous, folder, remember)
         if keep.rows == "capped":
-            older = older_rows(keep, examples, previous)
-            save_pool(keepable_rows(keep, [], older, previous, seed), [], previous, folder / METHOD)
+            pool = pool_for(keep, examples, load_examples(examples), previous)
+            pool.after(Examples(), keep, seed).save(folder / METHOD)
         write_older(folder / OLDER, [], [], 0, seed, knew=True)

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 
 from tasks.corpus.everyday import Frames, everyday
 from tasks.corpus.raw import Numbered
-from tasks.corpus.slices import Row
+from tasks.corpus.slices import Row, slice_of, templates_by_slice
 from tasks.corpus.templates import Templates, Wording, filled
 from tasks.corpus.text import folded, normal
 
@@ -43,29 +44,55 @@ def fact_rows(facts: list[Row], templates: Templates, languages: tuple[str, ...]
     test: list[Row] = []
     for fact in facts:
         for language, subject, obj, wording in _spoken(fact, templates, languages):
+            train += _told(fact, language, subject, obj, wording)
             questions = [filled(template, subject) for template in wording.questions]
-            statements = [filled(template, subject, obj) for template in wording.statements]
+            stated = filled(wording.statements[_stated(fact, language, wording)], subject, obj)
             stale = _stale_object(fact, templates, language)
             pick = _digest(f"{fact['id']}-{language}")
-            stated = pick % len(statements)
-            held_out = {stated} if _digest(f"{fact['id']}-{language}-statement") % HELD_OUT == 0 else set()
-            train += [
-                *(_row(fact, language, "question", number, prompt, obj) for number, prompt in enumerate(questions)),
-                *(
-                    _row(fact, language, "statement", number, "", text)
-                    for number, text in enumerate(statements)
-                    if number not in held_out
-                ),
-            ]
             paraphrase = filled(wording.paraphrase, subject)
             kind, everyday_question = _everyday(fact, language, subject, wording, templates)
             test += [
                 _test(fact, language, "seen", questions[pick % len(questions)], obj, stale),
                 _test(fact, language, "paraphrase", paraphrase, obj, stale),
                 _test(fact, language, "everyday", everyday_question, obj, None) | {"how": kind},
-                _test(fact, language, "statement", "", statements[stated], None),
+                _test(fact, language, "statement", "", stated, None),
             ]
     return train, test
+
+
+def told_again(facts: list[Row], examples: Path) -> list[Row]:
+    """The training rows of facts of the slice in `examples` and of older ones, as each fact's own slice told it.
+
+    No slice's rows are read: `languages` of a fact says in which it was told, and its slice's templates in what words.
+    """
+    templates = templates_by_slice(examples) if facts else {}
+    return [
+        row
+        for fact in facts
+        for spoken in _spoken(fact, templates[slice_of(fact)], tuple(fact["languages"]))
+        for row in _told(fact, *spoken)
+    ]
+
+
+def _told(fact: Row, language: str, subject: str, obj: str, wording: Wording) -> list[Row]:
+    """A fact's training rows in a language: all of its questions, and its statements, but for one that is held out."""
+    held_out = _digest(f"{fact['id']}-{language}-statement") % HELD_OUT == 0
+    without = _stated(fact, language, wording) if held_out else None
+    questions = [filled(template, subject) for template in wording.questions]
+    statements = [filled(template, subject, obj) for template in wording.statements]
+    return [
+        *(_row(fact, language, "question", number, prompt, obj) for number, prompt in enumerate(questions)),
+        *(
+            _row(fact, language, "statement", number, "", text)
+            for number, text in enumerate(statements)
+            if number != without
+        ),
+    ]
+
+
+def _stated(fact: Row, language: str, wording: Wording) -> int:
+    """Which statement of a fact is its test row of that kind."""
+    return _digest(f"{fact['id']}-{language}") % len(wording.statements)
 
 
 def _everyday(fact: Row, language: str, subject: str, wording: Wording, templates: Templates) -> tuple[str, str]:

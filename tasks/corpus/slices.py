@@ -63,24 +63,39 @@ def history(folder: Path) -> list[Examples]:
 
 def templates_until(folder: Path) -> Templates:
     """All templates known at the slice in `folder`: a newer slice's own go before older ones."""
-    link = artifact.read_json(folder / "previous.json")
-    own = Templates.model_validate(artifact.read_json(artifact.verified(folder) / "templates.json"))
-    return templates_until(folder.parent / link["slice"]).extended_by(own) if link else own
+    return templates_by_slice(folder)[folder.name]
+
+
+def templates_by_slice(folder: Path) -> dict[str, Templates]:
+    """The templates known at each slice, from the oldest to the one in `folder`; none of their other files is read."""
+    chain = [folder]
+    while link := artifact.read_json(artifact.verified_file(chain[-1], "previous.json")):
+        chain.append(folder.parent / link["slice"])
+    known, found = Templates(), {}
+    for each in reversed(chain):
+        own = artifact.read_json(artifact.verified_file(each, "templates.json"))
+        known = known.extended_by(Templates.model_validate(own))
+        found[each.name] = known
+    return found
 
 
 def valid_facts(slices: list[Examples]) -> dict[str, Row]:
     """The facts, by id, that are still true after the last of the slices: no later one replaced them."""
     facts = {fact["id"]: fact for examples in slices for fact in examples.facts}
     for examples in slices:
-        for fact in examples.facts:
-            if fact["replaces"]:
-                facts.pop(fact["replaces"]["id"], None)
+        for gone in overridden_by(examples.facts):
+            facts.pop(gone, None)
     return facts
 
 
 def still_true(rows: list[Row], valid: dict[str, Row]) -> list[Row]:
     """The rows that no later fact has overridden: about a valid fact, or about none."""
     return [row for row in rows if row["fact"] is None or row["fact"] in valid]
+
+
+def overridden_by(facts: list[Row]) -> set[str]:
+    """The ids of the older facts that these replace."""
+    return {fact["replaces"]["id"] for fact in facts if fact["replaces"]}
 
 
 def load_manners(folder: Path) -> dict[str, Manner]:

@@ -9,17 +9,15 @@ from transformers import PreTrainedTokenizerBase
 
 from tasks import artifact
 from tasks.corpus.everyday import Manner, varied
-from tasks.corpus.slices import Row, history, language_of, load_examples, still_true, valid_facts
+from tasks.corpus.slices import Examples, Row, history, language_of, overridden_by, still_true, valid_facts
 from tasks.corpus.text import unfit
 from tasks.lm.batches import Part, encode
-from tasks.lm.pool import pooled
+from tasks.lm.pool import Pool
 from tasks.lm.shares import Shares, at_most
 from tasks.lm.solved.files import MEMORY
 from tasks.params import Keep
 
 METHOD, LOG = "method", "log.jsonl"
-POOL = "pool.jsonl"
-SEEN = "pool.json"
 OLDER = "older.json"  # what stage 1 leaves to stage 2
 MOST_ROUNDS = 8
 SLACK = 1.5  # older rows may be shorter than the slice's own
@@ -57,45 +55,35 @@ class Variation:
 AS_THEY_ARE = Variation()
 
 
-def older_rows(keep: Keep, examples: Path, previous: Path) -> list[Row]:
-    """Training rows of older slices, as far as `keep` allows; none whose fact was overridden.
+def pool_for(keep: Keep, examples: Path, fresh: Examples, previous: Path) -> Pool:
+    """The pool that the slice before left beside its model, without what this slice overrides; empty unless capped.
 
     Args:
-        keep: all of them; or the pool that the slice before left beside its model; or none.
-        examples: of the slice that is to be trained.
-        previous: the model of the slice before. With a pool, no older slice's file is read.
+        keep: of rows: facts that the pool may hold from before are told again as rows.
+        examples: of the slice that is to be trained; of older slices only templates are read.
+        fresh: the same, loaded.
+        previous: the model of the slice before.
     """
+    if keep.rows != "capped":
+        return Pool()
+    pool = Pool.load(previous / METHOD).without(overridden_by(fresh.facts))
+    return replace(pool, items=pool.rows(examples)) if keep.of == "rows" else pool
+
+
+def older_rows(keep: Keep, examples: Path, pool: Pool) -> list[Row]:
+    """Training rows of the slices before the one in `examples`: all, none, or the pool's; all of them still true."""
     if keep.rows == "none":
         return []
     if keep.rows == "all":
         slices = history(examples)
         valid = valid_facts(slices)
         return [row for each in slices[:-1] for row in still_true(each.train, valid)]
-    path = previous / METHOD / POOL
-    replaced = {fact["replaces"]["id"] for fact in load_examples(examples).facts if fact["replaces"]}
-    return [row for row in artifact.read_rows(path) if row["fact"] not in replaced] if path.exists() else []
+    return pool.rows(examples)
 
 
-def keepable_rows(keep: Keep, fresh: list[Row], older: list[Row], previous: Path, seed: int) -> list[Row]:
-    """The rows that the next slice may have as older ones: all, none, or a pool, a share of all rows seen so far."""
-    if keep.rows == "none":
-        return []
-    if keep.rows == "all":
-        return [*older, *fresh]
-    capacity = max(1, int(keep.share * (_rows_seen(previous) + len(fresh))))
-    return pooled(older, fresh, capacity, keep.choose, seed)
-
-
-def save_pool(pool: list[Row], fresh: list[Row], previous: Path, out: Path) -> None:
-    """Write the pool for the next slice into `out`, and how many rows have been seen so far."""
-    out.mkdir(exist_ok=True)
-    artifact.write_rows(out / POOL, pool)
-    artifact.write_json(out / SEEN, {"seen": _rows_seen(previous) + len(fresh)})
-
-
-def _rows_seen(previous: Path) -> int:
-    path = previous / METHOD / SEEN
-    return int(artifact.read_json(path)["seen"]) if path.exists() else 0
+def keepable_rows(keep: Keep, rows: list[Row], pool: Pool) -> list[Row]:
+    """Those of the rows, older and fresh, that the next slice may have as older ones: all, none, or what is pooled."""
+    return pool.held(rows) if keep.rows == "capped" else rows if keep.rows == "all" else []
 
 
 def encoded(

@@ -18,8 +18,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks import artifact
-from tasks.corpus.language import fact_rows
-from tasks.corpus.slices import Examples, Row, language_of, load_manners, slice_of, templates_until
+from tasks.corpus.language import told_again
+from tasks.corpus.slices import Examples, Row, language_of, load_manners, slice_of
 from tasks.errors import BadInput
 from tasks.lm.adapters import description_of
 from tasks.lm.batches import Sequence, batches_of, encode
@@ -239,8 +239,8 @@ def _as_learnt(fact: Row, kept: Kept, slices: Path, settings: Solved) -> list[Ro
     known, folder = kept.slices.get(name), slices / name
     if known is None or identity not in kept.facts:
         return []  # it came before the memory began
-    old = {**fact, "id": identity, "object": fact["replaces"]["object"], "replaces": None}
-    rows = fact_rows([old], templates_until(folder), tuple(known["languages"]))[0]
+    old = {**fact, "id": identity, "object": fact["replaces"]["object"], "languages": known["languages"]}
+    rows = told_again([old], folder)
     rows = questions_of(rows, settings, folder, known["seed"])
     if rows_sum(rows) != kept.facts[identity]:
         raise BadInput(
