@@ -48,6 +48,18 @@ def test_missing_and_foreign_files_are_noticed(folder):
 def test_a_folder_without_a_manifest_is_not_there_yet(tmp_path):
     with pytest.raises(BadInput, match="perennial run"):
         artifact.verified(tmp_path)
+    with pytest.raises(BadInput, match="perennial run"):
+        artifact.verified_file(tmp_path, "a.txt")
+
+
+def test_one_file_is_checked_without_the_others(folder):
+    (folder / "sub" / "b.txt").unlink()
+    assert artifact.verified_file(folder, "a.txt") == folder / "a.txt"
+    with pytest.raises(Corrupt, match=r"b.txt is missing"):
+        artifact.verified_file(folder, "sub/b.txt")
+    (folder / "a.txt").write_text("beta")
+    with pytest.raises(Corrupt, match=r"a.txt was changed"):
+        artifact.verified_file(folder, "a.txt")
 
 
 def test_a_file_is_old_or_new(tmp_path):

@@ -64,10 +64,12 @@ PATIENT = STAGE1.model_copy(update={"patience": 1, "look_every": 1})
 SOLVED = STAGE2.model_copy(update={"how": "solved", "solved": Solved(width=256, codes=256, grams=64)})
 FRESH, OLDER, BALANCED = (STAGE2.model_copy(update={"rows": rows}) for rows in ("fresh", "older", "balanced"))
 ALL, POOL = Keep(rows="all"), Keep(rows="capped", share=0.5)
+POOL_OF_ROWS = POOL.model_copy(update={"of": "rows"})
 SETTINGS = {
     "nothing kept": {},
     "all kept": {"keep": ALL, "stage2": OLDER},
     "pool": {"keep": POOL, "methods": REPLAY},
+    "pool of rows": {"keep": POOL_OF_ROWS, "methods": REPLAY},
     "pool, unused": {"keep": POOL},
     "fresh rows": {"keep": ALL, "methods": REPLAY, "stage2": FRESH},
     "older rows": {"keep": ALL, "methods": REPLAY, "stage2": OLDER},

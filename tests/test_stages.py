@@ -1,6 +1,7 @@
 """The steps that train, on a timeline of two small slices."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from tasks.corpus.slices import history, valid_facts
 from tasks.dataset import dataset
 from tasks.evaluate import evaluate, measure
 from tasks.lm.causal import build_tokenizer, load
+from tasks.lm.pool import Pool
 from tasks.method_params import DER, EMA, EWC, Bottleneck, Generative, LoRA, PrefixTuning, Replay
 from tasks.naive import naive
 from tasks.params import Evaluate, Keep, Pretrain, Stage1, Stage2
@@ -102,9 +104,8 @@ def test_ewcs_fisher_belongs_to_the_head_of_stage_1(root):
     assert not torch.equal(taken_at["head"], weights(root / "two/lm")[HEAD])
 
 
-@pytest.mark.parametrize("keep", ["capped", "all"])
-def test_der_stores_no_row_and_no_logits_of_what_may_not_be_kept(root, tmp_path, keep):
-    kept = Keep(rows=keep, share=0.1)
+@pytest.mark.parametrize("kept", [Keep(rows="capped", of="rows"), Keep(rows="capped", share=0.05), ALL])
+def test_der_stores_no_row_and_no_logits_of_what_may_not_be_kept(root, tmp_path, kept):
     short = STAGE1.model_copy(update={"steps": 2})
     der = (DER(name="der", rows=1000, share=0.5),)
     one = trained(root, tmp_path, "one", root / "base/lm", kept, der, short)
@@ -112,11 +113,12 @@ def test_der_stores_no_row_and_no_logits_of_what_may_not_be_kept(root, tmp_path,
     for folder in (one, two):
         files = {path.name for path in (folder / "method").iterdir()}
         assert files == {"der.safetensors", "slices.json", "base.json"} | (
-            {"pool.jsonl", "pool.json"} if keep == "capped" else set()
+            {"pool.jsonl", "pool.json"} if kept.rows == "capped" else set()
         )
-        if keep == "capped":
-            pool = {row["id"] for row in artifact.read_rows(folder / "method/pool.jsonl") if row["prompt"]}
-            assert set(load_file(folder / "method/der.safetensors")) <= pool
+        if kept.rows == "capped":
+            pool = Pool.load(folder / "method").rows(root / "examples" / folder.name)
+            stored = set(load_file(folder / "method/der.safetensors"))
+            assert stored and stored <= {row["id"] for row in pool if row["prompt"]}
     replayed = artifact.read_json(two / "older.json")
     assert replayed["share"] == pytest.approx(0.5)
     assert {row["id"].split("/")[0] for row in replayed["rows"]} == {"one"}
@@ -251,7 +253,7 @@ def trained(root, out, name, before, keep=ALL, methods=METHODS, settings=STAGE1)
 
 def test_a_capped_pool_is_all_that_is_read_of_older_slices(root, tmp_path, monkeypatch):
     monkeypatch.setattr("tasks.lm.mixing.history", lambda _: pytest.fail("older slices were read"))
-    capped = Keep(rows="capped", share=0.2)
+    capped = Keep(rows="capped", of="rows", share=0.2)
     one = trained(root, tmp_path, "one", root / "base/lm", capped)
     seen = artifact.read_rows(root / "examples/one/train.jsonl")
     pool = artifact.read_rows(one / "method/pool.jsonl")
@@ -264,6 +266,33 @@ def test_a_capped_pool_is_all_that_is_read_of_older_slices(root, tmp_path, monke
     assert replayed["share"] == pytest.approx(0.4)
     seen += artifact.read_rows(root / "examples/two/train.jsonl")
     assert len(artifact.read_rows(two / "method/pool.jsonl")) == int(0.2 * len(seen))
+
+
+def test_a_pool_of_facts_is_all_that_is_needed_of_older_slices_but_their_templates(root, tmp_path):
+    shutil.copytree(root / "examples", tmp_path / "examples")
+    capped = Keep(rows="capped", share=0.2)
+    one = trained(root, tmp_path, "one", root / "base/lm", capped)
+    for table in ("train", "test", "facts", "memories"):
+        (tmp_path / f"examples/one/{table}.jsonl").unlink()
+    two = trained(tmp_path, tmp_path, "two", one, capped)
+    replayed = artifact.read_json(two / "older.json")["rows"]
+    kept = [row for row in artifact.read_rows(root / "examples/one/train.jsonl") if row["fact"] != "one/2"]
+    assert sorted(row["id"] for row in replayed) == sorted(row["id"] for row in kept)
+    assert all(row in kept for row in replayed)
+    pool = artifact.read_rows(two / "method/pool.jsonl")
+    assert [fact["id"] for fact in pool] == ["one/3", "one/4", "two/2", "two/3"]
+    assert "Lima" not in (two / "method/pool.jsonl").read_text()  # it must not be kept: Cusco has replaced it
+
+
+def test_a_pool_of_rows_is_read_as_rows_where_facts_are_kept_from_now_on(root, tmp_path):
+    one = trained(root, tmp_path, "one", root / "base/lm", Keep(rows="capped", of="rows", share=0.2))
+    two = trained(root, tmp_path, "two", one, Keep(rows="capped", share=0.2))
+    rows = [row for row in artifact.read_rows(one / "method/pool.jsonl") if row["fact"] != "one/2"]
+    replayed = artifact.read_json(two / "older.json")["rows"]
+    assert sorted(row["id"] for row in replayed) == sorted(row["id"] for row in rows)
+    pool = artifact.read_rows(two / "method/pool.jsonl")
+    assert [item["id"] for item in pool if "object" in item] == ["two/2", "two/3"]
+    assert [item for item in pool if "target" in item] == rows
 
 
 def test_where_nothing_may_be_kept_nothing_is_read_or_left(root, tmp_path, monkeypatch):
