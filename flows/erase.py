@@ -25,8 +25,6 @@ from tasks.corpus.raw import ERASED, Numbered, Problem, Raw, read_raw
 from tasks.corpus.slices import load_examples
 from tasks.corpus.text import shown
 from tasks.errors import BadInput
-from tasks.lm.pretrained import base_of
-from tasks.lm.solved.files import KEPT, SLICES, has_memory
 from tasks.params import PARAMS, Params, load_params
 
 MODELS = Path("models")
@@ -63,12 +61,13 @@ def erase_rows(root: Path, paths: list[Path], console: Console) -> None:
         found = _found(root, params, raw)
         _refuse_what_stays(root, params, found)
         before = artifact.manifest_sum(root / MODELS / newest / "lm")
-        _note(root, newest, found)
+        note(root, newest, {f"{each.digest} {each.file}" for each in found})
     problem = None
     try:
         run_timeline(root, console)
     except (NotAccepted, NotPublished) as error:  # the model is there, and the receipt says who answers
         problem = error
+    _refuse_if_unread(root, newest, found)
     rows = [{"file": each.file, "digest": each.digest, "slices": list(each.slices)} for each in found]
     written = receipt.write(root, load_params(root / PARAMS), rows, before)
     console.print(receipt.told(written), highlight=False, soft_wrap=True, markup=False)
@@ -118,6 +117,9 @@ def _found(root: Path, params: Params, raw: Raw) -> list[Found]:
         digests += [digest_of_plain(row) for row in [*examples.train, *examples.test] if not row["fact"]]
         for each in digests:
             brought[each][name] = None
+        for row in examples.erased:  # before; of the slice's own rows nothing else is left
+            if not brought[row["digest"]]:
+                brought[row["digest"]][name] = None
     found = {}
     for file in FIELDS:
         for line, row in _rows(raw, file):
@@ -131,6 +133,8 @@ def _found(root: Path, params: Params, raw: Raw) -> list[Found]:
 
 def _refuse_what_stays(root: Path, params: Params, found: list[Found]) -> None:
     """Refuse what can't be taken out exactly: all but memories, where nothing was solved; what trained the backbone."""
+    from tasks.lm.solved.files import KEPT, SLICES, has_memory
+
     language = [each for each in found if each.file != RETRIEVED]
     newest = root / MODELS / list(params.timeline)[-1] / "lm"
     artifact.verified(newest)
@@ -144,21 +148,35 @@ def _refuse_what_stays(root: Path, params: Params, found: list[Found]) -> None:
     names, known = list(params.timeline), artifact.read_json(newest / KEPT / SLICES)
     begun = min(map(names.index, known))
     trained = begun + _trained(root, names[begun])
-    old = {each.digest: name for each in language for name in each.slices if names.index(name) < trained}
+    oldest = {
+        each.digest: next((name for name in each.slices if names.index(name) < trained), None) for each in language
+    }
     reason = (
-        "'{}' came with {}, and what {} brought trained the backbone itself, which can't be undone exactly. Take it "
-        f"out of {RAW}/{{1}} and `perennial run` the timeline anew."
+        "'{}' came with {}, and what that brought trained the backbone itself, which can't be undone exactly. Take it "
+        f"out of {RAW}, and run the timeline anew."
     )
     _refuse([
-        Problem(each.file, each.line, reason.format(each.text, name, name))
-        for each in language for name in [old.get(each.digest)] if name
+        Problem(each.file, each.line, reason.format(each.text, name))
+        for each in language for name in [oldest[each.digest]] if name
     ])  # fmt: skip
 
 
 def _trained(root: Path, name: str) -> bool:
     """Whether the backbone was trained on the slice with which the memory began."""
+    from tasks.lm.pretrained import base_of
+
     log = artifact.read_rows(root / MODELS / name / "stage1/log.jsonl")
     return bool(log) or not base_of(root / MODELS / name / "lm")["pretrained"]
+
+
+def _refuse_if_unread(root: Path, newest: str, found: list[Found]) -> None:
+    """What DVC doesn't see makes nothing stale."""
+    read = {row["digest"] for row in load_examples(root / EXAMPLES / newest).erased}
+    if not {each.digest for each in found} <= read:
+        path = RAW / newest / ERASED
+        raise BadInput(
+            f"{path} was not read, so nothing is erased. .dvcignore must not leave it out: see docs/formats.md."
+        )
 
 
 def _refuse(problems: list[Problem]) -> None:
@@ -166,12 +184,12 @@ def _refuse(problems: list[Problem]) -> None:
         raise BadInput(f"Nothing is erased:\n{listing(problems)}")
 
 
-def _note(root: Path, newest: str, found: list[Found]) -> None:
-    """Write the hashes that no slice has yet into erased.txt of the newest slice."""
+def note(root: Path, newest: str, lines: set[str]) -> None:
+    """Write what is to be erased, hashes and files, into erased.txt of the newest slice."""
     path = root / RAW / newest / ERASED
     if not path.parent.is_dir():
         raise BadInput(f"{RAW / newest} is not here. `dvc checkout` brings it.")
     noted = set(path.read_text(encoding="utf-8").splitlines()) if path.exists() else set()
-    if new := {f"{each.digest} {each.file}" for each in found} - noted:
+    if new := lines - noted:
         artifact.write_file(path, "".join(f"{line}\n" for line in sorted(noted | new)).encode())
         track_again(root, newest)

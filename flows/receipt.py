@@ -26,14 +26,14 @@ def write(root: Path, params: Params, rows: list[dict[str, Any]], before: str) -
     """
     names = list(params.timeline)
     newest, oldest = names[-1], min((name for row in rows for name in row["slices"]), key=names.index)
-    model = artifact.manifest_sum(root / MODELS / newest / "lm")
+    model, retriever = (artifact.manifest_sum(root / MODELS / newest / each) for each in ("lm", "retriever"))
     receipt = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "rows": rows,
         "returned": [fact["id"] for fact in undone_by(root / EXAMPLES / newest).returned],
         "model": {"slice": newest, "before": before, "now": model},
         "still": _files(root, names, rows, names.index(oldest)),
-        **_registry(params, names[names.index(oldest) :], model),
+        **_registry(params, names[names.index(oldest) :], (model, retriever)),
     }
     path = root / FOLDER / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.json"
     artifact.write_file(path, artifact.json_text(receipt).encode())
@@ -52,7 +52,8 @@ def told(receipt: dict[str, Any]) -> str:
     if receipt["unknown"]:
         lines.append(f"  the registry, perhaps: {receipt['unknown']}")
     if receipt["versions"]:
-        lines.append(f"  versions {', '.join(receipt['versions'])} of the registry")
+        plural = "s" if len(receipt["versions"]) > 1 else ""
+        lines.append(f"  version{plural} {', '.join(receipt['versions'])} of the registry")
     if receipt["champion"] in receipt["versions"]:
         lines.append(f"Users are answered by one of these, version {receipt['champion']}, until another is champion.")
     return "\n".join([*lines, f"The receipt: {receipt['path']}."])
@@ -72,8 +73,8 @@ def _files(root: Path, names: list[str], rows: list[dict[str, Any]], oldest: int
     return [*found, "what git has of these files"] if (root / ".git").exists() else found
 
 
-def _registry(params: Params, since: list[str], model: str) -> dict[str, Any]:
-    """The versions that know the rows: of the slices since they came, but for the model that was made now."""
+def _registry(params: Params, since: list[str], now: tuple[str, str]) -> dict[str, Any]:
+    """The versions that know the rows: of the slices since they came, but for the one made now."""
     from tasks.registry import versions
     from tasks.registry.champion import champion
 
@@ -84,7 +85,7 @@ def _registry(params: Params, since: list[str], model: str) -> dict[str, Any]:
     except store.failures() as error:
         return {"versions": [], "champion": None, "unknown": reason_of(error)}
     held = [
-        str(each.version) for each in known
-        if each.tags.get(versions.SLICE_TAG) in since and each.tags.get(versions.LM_TAG) != model
+        str(each.version) for each in known if each.tags.get(versions.SLICE_TAG) in since
+        and (each.tags.get(versions.LM_TAG), each.tags.get(versions.RETRIEVER_TAG)) != now
     ]  # fmt: skip
     return {"versions": sorted(held, key=int), "champion": champion_now and champion_now.version, "unknown": None}
