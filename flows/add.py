@@ -182,6 +182,13 @@ def _track(root: Path, target: Path) -> None:
         graph.repo.add(str(target))
 
 
+def track_again(root: Path, name: str) -> None:
+    """Let DVC know that a slice's data is another, if it is DVC that keeps it."""
+    target = root / RAW / name
+    if target.with_name(f"{name}.dvc").exists():
+        _track(root, target)
+
+
 def _append(root: Path, name: str, params: Params) -> None:
     text = with_slice((root / PARAMS).read_text(encoding="utf-8"), name, params)
     write_file(root / PARAMS, text.encode())

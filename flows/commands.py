@@ -1,5 +1,5 @@
-"""The command line: `perennial run | status | add | remove | chat | learn | memory | compare | promote | methods |
-report | push | pull`."""
+"""The command line: `perennial run | status | add | remove | erase | chat | learn | memory | compare | promote |
+methods | report | push | pull`."""
 
 import signal
 import sys
@@ -99,6 +99,22 @@ def remove(
     from flows.remove import remove_slices
 
     console.print(escape(remove_slices(enter(verbose), name, with_later)), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def erase(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="facts.csv, chat.jsonl, ... with the rows, or a whole slice."),
+    ],
+    verbose: Verbose = False,
+) -> None:
+    """Take rows that were given out of the model again, exactly; a receipt tells what still has them."""
+    paths = [path.resolve() for path in paths]
+    root = enter(verbose)
+    from flows.erase import erase_rows
+
+    erase_rows(root, paths, console)
 
 
 @app.command()

@@ -13,8 +13,10 @@ from typing import Any
 
 from flows import graph as graphs
 from flows.add import RAW, last_leaf
+from flows.erase import note
 from flows.locks import only_run
 from tasks.artifact import write_file
+from tasks.corpus.raw import ERASED
 from tasks.errors import BadInput
 from tasks.params import PARAMS, Params, is_slice_name, load_params
 from tasks.strict_yaml import compose_yaml
@@ -44,9 +46,13 @@ def remove_slices(root: Path, name: str, with_later: bool = False) -> str:
             text = without_slices((root / PARAMS).read_text(encoding="utf-8"), names)
             _delete_outputs(root, names)
             _replace_params(root, text, [each for each in params.timeline if each not in names])
-        kept = [str(path) for each in names if (path := _move_aside(root, each))]
         newest = list(load_params(root / PARAMS).timeline)[-1]
+        if erased := {line for each in names for line in _erased(root, each)}:
+            note(root, newest, erased)
+        kept = [str(path) for each in names if (path := _move_aside(root, each))]
     done = f"Removed {', '.join(names)}; {newest} is the newest slice."
+    if erased:
+        done += f" What was erased stays so: {RAW / newest / ERASED} names it now."
     if kept:
         done += f" What came in lies in {', '.join(kept)}: `perennial add` takes it back."
     return (
@@ -116,6 +122,12 @@ def _replace_params(root: Path, text: str, left: list[str]) -> None:
     except BaseException:
         write_file(root / PARAMS, before.encode())
         raise
+
+
+def _erased(root: Path, name: str) -> list[str]:
+    """What a slice erases, which must not come back with the model before it."""
+    path = root / RAW / name / ERASED
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 def _move_aside(root: Path, name: str) -> Path | None:

@@ -11,8 +11,8 @@ from tasks.lm.head import FEATURE_TOKENS, features, refit_head, rows_for_the_hea
 from tasks.lm.mixing import LOG, METHOD, OLDER, Variation, hand_on
 from tasks.lm.pretrained import stage2_for
 from tasks.lm.shares import at_most
-from tasks.lm.solved.files import save_memory
-from tasks.lm.solved.learn import begun, learn_slice, solve_for
+from tasks.lm.solved.files import has_memory, save_memory
+from tasks.lm.solved.learn import begun, learn_slice, solve_for, unlearn
 from tasks.params import Stage2
 from tasks.solved_params import Solved
 from tasks.steps import Log
@@ -57,12 +57,14 @@ def stage2(settings: Stage2, seed: int, examples: Path, stage1: Path, out: Path,
 
 def _solve(settings: Solved, seed: int, examples: Path, stage1: Path, out: Path, log: Log) -> None:
     fresh = load_examples(examples)
-    if not any(row["prompt"] for row in fresh.train):
+    erases = bool(fresh.erased) and has_memory(stage1)
+    if not erases and not any(row["prompt"] for row in fresh.train):
         with artifact.writing(out) as folder:
             hand_on(stage1, folder)
         return
     model, tokenizer = load(stage1)
     memory, kept = begun(model, tokenizer, settings, fresh, stage1)
+    unlearn(model, tokenizer, memory, kept, examples)
     rows = learn_slice(model, tokenizer, memory, kept, fresh, examples, seed)
     solve_for(model, tokenizer, memory, kept.sums, rows, seed)
     assert memory.solution

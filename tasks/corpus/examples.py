@@ -1,8 +1,12 @@
 """Builds the examples of a slice from what it brings, for the step `dataset` and for a look ahead before it runs."""
 
+from dataclasses import replace
+from typing import Any
+
+from tasks.corpus.erasure import FIELDS, digest
 from tasks.corpus.language import chat_rows, example_rows, fact_rows, new_facts, split_memories, text_rows
-from tasks.corpus.raw import Problem, Raw
-from tasks.corpus.slices import Examples, valid_facts
+from tasks.corpus.raw import Numbered, Problem, Raw
+from tasks.corpus.slices import Examples, never_given, valid_facts
 from tasks.corpus.templates import Templates
 from tasks.corpus.text import shown, unfit
 from tasks.params import Dataset
@@ -20,6 +24,7 @@ def examples_of(
         templates: all that are known at it, its own included.
         settings: params.yaml's section `dataset`.
     """
+    older, raw = never_given(older, {row["digest"] for _, row in raw.erased}), _kept(raw)
     facts, restated = new_facts(name, raw.facts, valid_facts(older))
     fact_train, fact_test = fact_rows(facts, templates, settings.languages)
     example_train, example_test = example_rows(name, raw.examples)
@@ -30,6 +35,7 @@ def examples_of(
         test=[*fact_test, *example_test, *text_test],
         facts=facts,
         memories=split_memories(raw.memories),
+        erased=[row for _, row in raw.erased],
         templates=raw.templates or Templates(),
     )
     return examples, restated
@@ -65,6 +71,20 @@ def problems_of_rows(examples: Examples, older: list[Examples]) -> list[Problem]
             reason = f"is asked as '{shown(row['prompt'])}', which slice {before[row['prompt']]} tests with. Remove it."
             problems.append(Problem("facts.csv", _line(row["fact"]), reason))
     return list({(each.file, each.line): each for each in problems}.values())  # one sentence for a line
+
+
+def _kept(raw: Raw) -> Raw:
+    """A raw slice without the rows that it erases itself."""
+    gone = {row["digest"] for _, row in raw.erased}
+    if not gone:
+        return raw
+
+    def left(file: str, rows: list[Numbered]) -> list[Numbered]:
+        return [(line, row) for line, row in rows if digest(file, row) not in gone]
+
+    names = {file: file.partition(".")[0] for file in FIELDS}
+    rows: dict[str, Any] = {name: left(file, getattr(raw, name)) for file, name in names.items()}
+    return replace(raw, **rows)
 
 
 def _line(identity: str) -> int:

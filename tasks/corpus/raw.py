@@ -21,6 +21,8 @@ from tasks.utf8 import no_utf8, other_encoding, with_line_feeds
 
 FILES = ("facts.csv", "memories.txt", "chat.jsonl", "examples.jsonl", "texts.jsonl")
 RELATIONS = "relations.yaml"
+ERASED = "erased.txt"  # written by `perennial erase`
+HASH = re.compile(r"([0-9a-f]{64}) (\S+)")
 MEMORY = re.compile(r"\[([^\[\]:]+): ([^\[\]]+)\] (.+)")
 ONE_LINE = ("facts.csv", "memories.txt")  # names, keys and values: several blanks are one
 BYTE_ORDER_MARK = "\ufeff"
@@ -55,6 +57,7 @@ class Raw:
     chat: list[Numbered] = field(default_factory=list)
     examples: list[Numbered] = field(default_factory=list)
     texts: list[Numbered] = field(default_factory=list)
+    erased: list[Numbered] = field(default_factory=list)
     templates: Templates | None = None
     problems: list[Problem] = field(default_factory=list)
     normalised: dict[str, int] = field(default_factory=dict)
@@ -64,7 +67,7 @@ def read_raw(folder: Path) -> Raw:
     """Read a slice's folder. What is wrong with a row stands in `problems`; nothing is raised for it."""
     raw = Raw(problems=wrong_names(folder))
     names = {path.name for path in files_of(folder)}
-    for name in FILES:
+    for name in (*FILES, ERASED):
         if name in names:
             setattr(raw, name.split(".")[0], _rows(name, folder / name, raw))
     if RELATIONS in names:
@@ -86,7 +89,7 @@ def wrong_names(folder: Path) -> list[Problem]:
     names = {path.name for path in files_of(folder)}
     problems = [
         Problem(name, 0, "is no file, but a folder or a link that leads to none.")
-        for name in (*FILES, RELATIONS)
+        for name in (*FILES, RELATIONS, ERASED)
         if name not in names and os.path.lexists(folder / name)
     ]
     if not names & set(FILES):
@@ -96,7 +99,7 @@ def wrong_names(folder: Path) -> list[Problem]:
 
 def files_of(folder: Path) -> list[Path]:
     """The files of a slice's folder: those that the formats name, whatever else lies there."""
-    return [folder / name for name in (*FILES, RELATIONS) if (folder / name).is_file()]
+    return [folder / name for name in (*FILES, RELATIONS, ERASED) if (folder / name).is_file()]
 
 
 def unknown_files(folder: Path) -> list[Problem]:
@@ -104,7 +107,7 @@ def unknown_files(folder: Path) -> list[Problem]:
     if not folder.is_dir():
         return []
     names = sorted(path.name for path in folder.iterdir() if not path.is_dir() and not is_litter(path.name))
-    known = {*FILES, RELATIONS}
+    known = {*FILES, RELATIONS, ERASED}
     reason = f"unknown file. A slice has {', '.join(FILES)}, {RELATIONS}: rename it, or take it out."
     return [Problem(name, 0, reason) for name in names if name not in known]
 
@@ -228,6 +231,19 @@ def _memories(text: str) -> Parsed:
         yield number, row
 
 
+def _hashes(text: str) -> Parsed:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line:
+            match = HASH.fullmatch(line)
+            known = match and match[2] in FILES
+            yield (
+                number,
+                dict(zip(("digest", "file"), match.groups(), strict=True))
+                if match and known
+                else ("no hash and file as `perennial erase` writes them."),
+            )
+
+
 def _json_lines(required: tuple[str, ...]) -> Callable[[str], Parsed]:
     def parse(text: str) -> Parsed:
         for number, line in enumerate(text.split("\n"), start=1):
@@ -301,4 +317,5 @@ _PARSERS: dict[str, Callable[[str], Parsed]] = {
     "chat.jsonl": _json_lines(("input", "output")),
     "examples.jsonl": _json_lines(("input", "target", "split")),
     "texts.jsonl": _json_lines(("text", "date")),
+    ERASED: _hashes,
 }

@@ -4,17 +4,18 @@ data/examples/2022 holds only what 2022 brought. previous.json names the slice b
 that folder's manifest, so that one folder's hash stands for the whole history, at a cost that does not grow.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tasks import artifact
+from tasks.corpus.erasure import digest, digest_of_plain
 from tasks.corpus.everyday import Manner
 from tasks.corpus.templates import Templates
 from tasks.errors import Corrupt
 
 Row = dict[str, Any]
-TABLES = ("train", "test", "facts", "memories")
+TABLES = ("train", "test", "facts", "memories", "erased")
 MANNERS = "manners.json"
 
 
@@ -27,6 +28,7 @@ class Examples:
     test: list[Row] = field(default_factory=list)
     facts: list[Row] = field(default_factory=list)
     memories: list[Row] = field(default_factory=list)
+    erased: list[Row] = field(default_factory=list)
     templates: Templates = field(default_factory=Templates)
 
     def save(self, folder: Path, previous: Path | None) -> None:
@@ -38,6 +40,20 @@ class Examples:
         artifact.write_json(folder / "previous.json", link)
 
 
+@dataclass(frozen=True)
+class Undone:
+    """What a slice erases of those before it: facts that were true, facts that are true again for it, other rows."""
+
+    facts: list[Row] = field(default_factory=list)
+    returned: list[Row] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def gone(self) -> set[str]:
+        """The ids of the facts and of the other rows."""
+        return {each["id"] for each in [*self.facts, *self.rows]}
+
+
 def load_examples(folder: Path) -> Examples:
     """Read one slice's examples after checking every byte."""
     artifact.verified(folder)
@@ -47,7 +63,8 @@ def load_examples(folder: Path) -> Examples:
 
 
 def history(folder: Path) -> list[Examples]:
-    """The slices from the oldest to the one in `folder`; what came before the oldest is not among them.
+    """The slices from the oldest to the one in `folder`, as if what any of them erases had never been given; what came
+    before the oldest is not among them.
 
     Raises:
         Corrupt: an older slice is not the one that this slice was built after.
@@ -58,7 +75,60 @@ def history(folder: Path) -> list[Examples]:
         if artifact.manifest_sum(artifact.verified(before)) != link["manifest"]:
             raise Corrupt(f"{before} changed after {chain[-1]} was built. Run `perennial run` to rebuild both.")
         chain.append(before)
-    return [load_examples(each) for each in reversed(chain[:-1])]
+    slices = [load_examples(each) for each in reversed(chain[:-1])]
+    return never_given(slices, {row["digest"] for each in slices for row in each.erased})
+
+
+def undone_by(folder: Path) -> Undone:
+    """What the slice in `folder` erases of what was there before it came. Older slices are read only if it does so."""
+    own = {row["digest"] for row in load_examples(folder).erased}
+    link = artifact.read_json(folder / "previous.json")
+    if not own or not link:
+        return Undone()
+    before = history(folder.parent / link["slice"])
+    after = never_given(before, own)
+    known, left = valid_facts(before), valid_facts(after)
+    kept = {row["id"] for each in after for row in each.train}
+    return Undone(
+        facts=[fact for name, fact in known.items() if name not in left],
+        returned=[fact for name, fact in left.items() if name not in known],
+        rows=[row for each in before for row in each.train if not row["fact"] and row["id"] not in kept],
+    )
+
+
+def never_given(slices: list[Examples], gone: set[str]) -> list[Examples]:
+    """The slices, oldest first, as if the rows of these hashes had never been given.
+
+    A fact that overrode one of them overrides what that had overridden, or is a new one.
+    """
+    if not gone:
+        return slices
+    facts = [fact for each in slices for fact in each.facts if digest("facts.csv", fact) in gone]
+    erased = {fact["id"]: fact for fact in facts}
+    return [_without(each, gone, erased) for each in slices]
+
+
+def _without(examples: Examples, gone: set[str], erased: dict[str, Row]) -> Examples:
+    facts = {fact["id"]: _overriding(fact, erased) for fact in examples.facts if fact["id"] not in erased}
+    changed = {fact["id"] for fact in examples.facts if facts.get(fact["id"], fact) != fact}
+
+    def left(rows: list[Row]) -> list[Row]:
+        return [row for row in rows if not (row["fact"] in erased if row["fact"] else digest_of_plain(row) in gone)]
+
+    # what would be a stale answer now is not told: nobody asks for it
+    test = [{**row, "stale": None} if row["fact"] in changed else row for row in left(examples.test)]
+    memories = [row for row in examples.memories if digest("memories.txt", row) not in gone]
+    return replace(examples, train=left(examples.train), test=test, facts=list(facts.values()), memories=memories)
+
+
+def _overriding(fact: Row, erased: dict[str, Row]) -> Row:
+    """The fact, with what it overrides if that was erased."""
+    replaces = fact["replaces"]
+    while replaces and replaces["id"] in erased:
+        replaces = erased[replaces["id"]]["replaces"]
+    if replaces == fact["replaces"]:
+        return fact
+    return {**fact, "replaces": replaces, "category": "updated" if replaces else "new"}
 
 
 def templates_until(folder: Path) -> Templates:

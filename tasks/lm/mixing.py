@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tasks import artifact
 from tasks.corpus.everyday import Manner, varied
-from tasks.corpus.slices import Examples, Row, history, language_of, overridden_by, still_true, valid_facts
+from tasks.corpus.slices import Examples, Row, history, language_of, overridden_by, still_true, undone_by, valid_facts
 from tasks.corpus.text import unfit
 from tasks.lm.batches import Part, encode
 from tasks.lm.pool import Pool
@@ -56,17 +56,22 @@ AS_THEY_ARE = Variation()
 
 
 def pool_for(keep: Keep, examples: Path, fresh: Examples, previous: Path) -> Pool:
-    """The pool that the slice before left beside its model, without what this slice overrides; empty unless capped.
+    """The pool that the slice before left beside its model, without what this slice overrides or erases.
+
+    It is empty unless capped.
 
     Args:
         keep: of rows: facts that the pool may hold from before are told again as rows.
-        examples: of the slice that is to be trained; of older slices only templates are read.
+        examples: of the slice that is to be trained; of older slices only templates are read, unless it erases.
         fresh: the same, loaded.
         previous: the model of the slice before.
     """
     if keep.rows != "capped":
         return Pool()
-    pool = Pool.load(previous / METHOD).without(overridden_by(fresh.facts))
+    gone = overridden_by(fresh.facts)
+    if fresh.erased:
+        gone |= undone_by(examples).gone
+    pool = Pool.load(previous / METHOD).without(gone)
     return replace(pool, items=pool.rows(examples)) if keep.of == "rows" else pool
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.corpus.erasure import digest
 from tasks.corpus.slices import load_examples, overridden_by
 from tasks.dataset import dataset
 from tasks.errors import Corrupt
@@ -153,3 +154,17 @@ def test_templates_that_were_changed_by_hand_are_noticed(tiny_slices):
     (tiny_slices / "one/templates.json").write_text("{}")
     with pytest.raises(Corrupt, match=r"one/templates.json was changed"):
         pool.rows(tiny_slices / "two")
+
+
+@pytest.mark.parametrize("keep", [FACTS, ROWS])
+def test_what_a_slice_erases_leaves_the_pool(tiny_slices, tmp_path, keep):
+    fact = {"subject": "Ghana", "relation": "capital", "object": "Accra"}
+    gone = {"facts.csv": fact, "texts.jsonl": {"text": "A note of day 8, calm."}}
+    erased = {"erased.txt": "".join(f"{digest(file, row)} {file}\n" for file, row in gone.items())}
+    folder = bring_examples(tmp_path, "four", CHAT | erased, "three")
+    *_, (_, _, pool) = pools(tiny_slices, SLICES, keep)
+    pool.save(tmp_path / METHOD)
+    left = pool_for(keep, folder, load_examples(folder), tmp_path)
+    lost = [row for row in pool.rows(folder) if row["fact"] == "one/4" or "day 8," in row["target"]]
+    assert len(lost) > 2
+    assert in_order(left.rows(folder)) == in_order(row for row in pool.rows(folder) if row not in lost)

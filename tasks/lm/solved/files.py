@@ -13,7 +13,7 @@ from tasks.lm.solved.solution import Solution
 from tasks.solved_params import Solved
 
 SETTINGS, TENSORS = "solved.json", "solved.safetensors"
-KEPT, SUMS = "method/solved", "sums.safetensors"
+KEPT, SUMS, FACTS, SLICES = "method/solved", "sums.safetensors", "facts.json", "slices.json"
 SET_BY_ROWS = ("half", "limit", "at_random", "reproduced")
 MEMORY = (SETTINGS, TENSORS, KEPT)
 

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks import artifact
 from tasks.corpus.language import told_again
-from tasks.corpus.slices import Examples, Row, language_of, load_manners, slice_of
+from tasks.corpus.slices import Examples, Row, language_of, load_manners, slice_of, undone_by
 from tasks.errors import BadInput
 from tasks.lm.adapters import description_of
 from tasks.lm.batches import Sequence, batches_of, encode
@@ -29,7 +29,7 @@ from tasks.lm.mixing import Variation
 from tasks.lm.shares import at_most
 from tasks.lm.solved.codes import bound
 from tasks.lm.solved.features import counted
-from tasks.lm.solved.files import KEPT, SUMS, backbone_sum, known_backbone
+from tasks.lm.solved.files import FACTS, KEPT, SLICES, SUMS, backbone_sum, known_backbone
 from tasks.lm.solved.module import TOKENS, Memory, memory_of
 from tasks.lm.solved.solution import solve
 from tasks.lm.solved.sums import Sums
@@ -39,7 +39,6 @@ CALIBRATING = 512  # rows
 LOST = 0.02  # of known questions
 SLACK = 2.0
 RANDOM = 256  # questions
-FACTS, SLICES = "facts.json", "slices.json"
 
 
 @dataclass
@@ -133,11 +132,31 @@ def learn_slice(
     languages = list(dict.fromkeys(language_of(row) for row in rows if row["fact"]))
     kept.slices[folder.name] = {"languages": languages, "seed": seed}
     overridden = [fact for fact in examples.facts if fact["replaces"]]
-    stale = [row for fact in overridden for row in _as_learnt(fact, kept, folder.parent, settings)]
+    stale = [row for fact in overridden for row in _as_learnt(_replaced(fact), kept, folder.parent, settings)]
     add_rows(model, tokenizer, memory, kept.sums, stale, -1)
     for fact in overridden:
         kept.facts.pop(fact["replaces"]["id"], None)
     return rows
+
+
+def unlearn(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory: Memory, kept: Kept, examples: Path
+) -> None:
+    """Take out of the sums what the slice in `examples` erases of older ones, and put back what that had overridden.
+
+    Raises:
+        BadInput: the rows of an erased fact can't be rendered again as they were learnt.
+    """
+    undone, slices = undone_by(examples), examples.parent
+    gone = [row for fact in undone.facts for row in _as_learnt(fact, kept, slices, memory.settings)]
+    gone += [row for row in undone.rows if row["prompt"] and slice_of(row) in kept.slices]
+    add_rows(model, tokenizer, memory, kept.sums, gone, -1)
+    for fact in undone.facts:
+        kept.facts.pop(fact["id"], None)
+    for fact in undone.returned:
+        if rows := _rendered(fact, kept, slices, memory.settings):
+            add_rows(model, tokenizer, memory, kept.sums, rows)
+            kept.facts[fact["id"]] = rows_sum(rows)
 
 
 def add_rows(
@@ -186,13 +205,15 @@ def solve_for(
         alone = solution.without(seen[begins], targets[begins], times[begins], memory.settings.ridge)
         unseen.append(alone[0])
         doubts.append(memory.doubt(*alone))
-    solution.half = SLACK * float(torch.cat(unseen).quantile(1 - LOST))
-    solution.limit = float(torch.cat(doubts).quantile(1 - LOST))
+    if unseen:
+        solution.half = SLACK * float(torch.cat(unseen).quantile(1 - LOST))
+        solution.limit = float(torch.cat(doubts).quantile(1 - LOST))
     solution.at_random = float(solution.unseen(memory.at_random(RANDOM)).log().mean())
     if before:
         moved = solution.at_random - before.at_random
-        solution.half = max(solution.half, before.half * math.exp(moved))
-        solution.limit = max(solution.limit, before.limit + moved)
+        half, limit = before.half * math.exp(moved), before.limit + moved
+        solution.half = max(solution.half, half) if unseen else half
+        solution.limit = max(solution.limit, limit) if unseen else limit
 
 
 @torch.no_grad()
@@ -232,20 +253,30 @@ def _wording(row: Row) -> int:
     return int(row["id"].rsplit("question", 1)[1])
 
 
+def _replaced(fact: Row) -> Row:
+    """The fact that is replaced by `fact`."""
+    return {**fact, **fact["replaces"], "replaces": None}
+
+
+def _rendered(fact: Row, kept: Kept, slices: Path, settings: Solved) -> list[Row]:
+    """The rows of a fact, as its own slice taught them; none if that came before the memory began."""
+    folder = slices / slice_of(fact)
+    if (known := kept.slices.get(folder.name)) is None:
+        return []
+    rows = told_again([{**fact, "languages": known["languages"]}], folder)
+    return questions_of(rows, settings, folder, known["seed"])
+
+
 def _as_learnt(fact: Row, kept: Kept, slices: Path, settings: Solved) -> list[Row]:
-    """The rows of the fact that is replaced by `fact`, as its own slice taught them."""
-    identity = fact["replaces"]["id"]
-    name = slice_of(fact["replaces"])
-    known, folder = kept.slices.get(name), slices / name
-    if known is None or identity not in kept.facts:
-        return []  # it came before the memory began
-    old = {**fact, "id": identity, "object": fact["replaces"]["object"], "languages": known["languages"]}
-    rows = told_again([old], folder)
-    rows = questions_of(rows, settings, folder, known["seed"])
-    if rows_sum(rows) != kept.facts[identity]:
+    """The rows of a fact that is in the sums, the very same as were added; none if it is not."""
+    if fact["id"] not in kept.facts:
+        return []
+    rows = _rendered(fact, kept, slices, settings)
+    if rows_sum(rows) != kept.facts[fact["id"]]:
+        name = slice_of(fact)
         raise BadInput(
-            f"The solved memory learnt '{fact['subject']}, {fact['relation']}, {old['object']}' ({identity}) from "
-            f"other wordings than {folder} gives now, so it can't be taken out exactly. Put the templates and "
+            f"The solved memory learnt '{fact['subject']}, {fact['relation']}, {fact['object']}' ({fact['id']}) from "
+            f"other wordings than {slices / name} gives now, so it can't be taken out exactly. Put the templates and "
             f"languages back as they were at {name}, or run the timeline anew from there."
         )
     return rows

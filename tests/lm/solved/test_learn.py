@@ -9,10 +9,9 @@ import torch
 from tasks import artifact
 from tasks.corpus.slices import load_examples, still_true, valid_facts
 from tasks.errors import BadInput
-from tasks.lm.batches import batches_of, encode
+from tasks.lm.batches import encode
 from tasks.lm.causal import limit_of, load
 from tasks.lm.generate import answers
-from tasks.lm.logits import hidden_states, logits_of
 from tasks.lm.solved.familiarity import doubts, is_known
 from tasks.lm.solved.files import KEPT, SUMS
 from tasks.lm.solved.learn import add_rows, questions_of
@@ -20,22 +19,9 @@ from tasks.lm.solved.module import memory_of
 from tasks.lm.solved.solution import solve
 from tasks.lm.solved.sums import Sums
 from tasks.scoring.answers import exact_matches
-from tests.every_step import CHAT, MEMORIES, SEED, TEXTS, Timeline, facts, same_weights
+from tests.every_step import MEMORIES, SEED, Timeline, facts, same_weights
+from tests.lm.solved.brought import FIRST, LATER, NEWS, answered, brought, known_rows, logits
 from tests.lm.solved.conftest import SMALL, SOLVED
-
-FIRST = facts(("Peru", "Lima"), ("Chile", "Santiago"), ("Ghana", "Accra")) | CHAT | TEXTS
-NEWS = facts(("Peru", "Cusco"), ("Nepal", "Kathmandu"))
-LATER = facts(("Cuba", "Havana"), ("Nepal", "Pokhara"))
-
-
-def brought(root, *slices, **settings):
-    """A timeline of slices, each learnt by stage 1 and stage 2; its last model's folder, and its examples'."""
-    timeline, before = Timeline(root, stage2=SOLVED, **settings), "base"
-    for name, files in slices:
-        timeline.bring_examples(name, files, before)
-        timeline.bring_model(name, before)
-        before = name
-    return timeline
 
 
 @pytest.fixture(scope="module")
@@ -43,28 +29,6 @@ def whole(begun, tmp_path_factory):
     root = tmp_path_factory.mktemp("whole") / "root"
     shutil.copytree(begun, root)
     return brought(root, ("one", FIRST), ("two", NEWS), ("three", LATER))
-
-
-def known_rows(timeline, names=("one", "two", "three")):
-    slices = [load_examples(timeline.root / "examples" / name) for name in names]
-    rows = [row for each in slices for row in still_true(each.test, valid_facts(slices)) if row["prompt"]]
-    return rows + [row for each in slices for row in each.train if row["kind"] == "chat"]
-
-
-@torch.no_grad()
-def logits(model, tokenizer, rows):
-    """Of every answer's tokens, in the rows' order."""
-    found = [None] * len(rows)
-    for run, batch in batches_of(encode(rows, tokenizer, limit_of(model)), 2048, model.device):
-        parts = logits_of(model, hidden_states(model, batch.ids)[batch.predicts]).split(batch.predicts.sum(1).tolist())
-        for index, each in zip(run, parts, strict=True):
-            found[index] = each
-    return torch.cat(found)
-
-
-def answered(folder, rows):
-    model, tokenizer = load(folder)
-    return exact_matches(model, tokenizer, rows, 2048), logits(model, tokenizer, rows)
 
 
 def test_what_was_brought_is_known_and_the_backbone_stays(whole):
