@@ -1,7 +1,8 @@
 """The pool of what is kept of older slices: capped, and chosen anew after each slice from itself and what is new.
 
-An item is a fact, which is told again in all its wordings when it is read, or a training row. A row is about no fact,
-or comes from a pool of rows (`keep: {of: rows}`), and is read as it is, whatever the pool is made of now.
+An item is a fact, which is told again in all its wordings when it is read, or a training row. A row is about no fact
+and stands for all rows of its slice that say the same; or it comes from a pool of rows (`keep: {of: rows}`), and is
+read as it is, whatever the pool is made of now.
 
 Every item has a priority, a hash of the seed and its id. The items of the smallest priorities are a uniform sample
 of all that were ever seen, as reservoir sampling (Vitter 1985) draws it, and no count of them is needed: as long
@@ -55,18 +56,20 @@ class Pool:
     def rows(self, examples: Path) -> list[Row]:
         """The training rows: facts told again, from the templates of the slice in `examples` and older ones alone."""
         facts = [item for item in self.items if _is_fact(item)]
-        return [*told_again(facts, examples), *(item for item in self.items if not _is_fact(item))]
+        others = [item for item in self.items if not _is_fact(item)]
+        return [*told_again(facts, examples), *(row for item in others for row in _as_often(item))]
 
     def held(self, rows: list[Row]) -> list[Row]:
         """Those of the rows that can be had from the pool."""
-        names = {item["id"] for item in self.items}
+        names = {name for item in self.items for name in _ids(item)}
         return [row for row in rows if _is_among(row, names)]
 
 
 def facts_and_rows(examples: Examples) -> list[Row]:
     """What a slice brings: every fact that it tells, with the languages it tells it in, and its rows about none.
 
-    What a fact replaced is left out: that must not be kept.
+    What a fact replaced is left out: that must not be kept. Rows that say the same are one, with the ids of the others
+    as `copies`: everyday talk has a row for each time that it is to be met, so that facts don't drown it.
     """
     languages: dict[str, list[str]] = {}
     for row in examples.train:
@@ -77,15 +80,11 @@ def facts_and_rows(examples: Examples) -> list[Row]:
         for fact in examples.facts
         if fact["id"] in languages
     ]
-    return [*facts, *(row for row in examples.train if not row["fact"])]
-
-
-def _is_fact(item: Row) -> bool:
-    return "object" in item
-
-
-def _is_among(item: Row, ids: set[str]) -> bool:
-    return item["id"] in ids or item.get("fact") in ids
+    alike: defaultdict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    for row in examples.train:
+        if not row["fact"]:
+            alike[row["kind"], row["prompt"], row["target"]].append(row)
+    return [*facts, *map(_as_one, alike.values())]
 
 
 def pooled(before: list[Row], fresh: list[Row], capacity: int, choose: str, seed: int) -> list[Row]:
@@ -130,3 +129,25 @@ GROUPS: dict[str, Callable[[Row], str]] = {
 
 def _priority(seed: int, name: str) -> bytes:
     return hashlib.sha256(f"{seed} {name}".encode()).digest()
+
+
+def _as_one(rows: list[Row]) -> Row:
+    first, *others = rows
+    return {**first, "copies": [row["id"] for row in others]} if others else first
+
+
+def _as_often(item: Row) -> list[Row]:
+    row = {key: value for key, value in item.items() if key != "copies"}
+    return [{**row, "id": name} for name in _ids(item)]
+
+
+def _ids(item: Row) -> list[str]:
+    return [item["id"], *item.get("copies", [])]
+
+
+def _is_fact(item: Row) -> bool:
+    return "object" in item
+
+
+def _is_among(item: Row, ids: set[str]) -> bool:
+    return item["id"] in ids or item.get("fact") in ids

@@ -98,7 +98,7 @@ def test_a_tenth_holds_every_fact_and_a_fiftieth_does_not(years):
         for folder, _, pool in pools(years, YEARS, keep):
             brought = load_examples(folder)
             told = (told - overridden_by(brought.facts)) | ids(brought.facts)
-            assert len(pool.items) == int(share * pool.seen)
+            assert len(pool.items) <= int(share * pool.seen)
         assert len(ids(pool.items) & told) / len(told) == pytest.approx(most, abs=0.01)
 
 
