@@ -108,6 +108,8 @@ def _inputs(stage: Any) -> list[Any]:
     """
     if missing := [dep.def_path for dep in stage.deps if not dep.exists]:
         raise BadInput(f"{stage.addressing}: {missing[0]} does not exist.")
+    for dep in stage.deps:
+        dep.update_legacy_hash_name()  # what dvc.lock does not name yet is hashed as DVC 2 did, until it is saved
     return [dep.get_hash() for dep in stage.deps]
 
 

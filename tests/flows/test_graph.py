@@ -109,6 +109,14 @@ def test_a_parameter_edited_while_a_stage_runs_is_not_recorded_as_its_own(projec
     assert "up to date" in dvc(project, "status")
 
 
+def test_a_stage_that_a_newer_version_makes_of_one_more_file_is_run_and_recorded(project):
+    run(project)
+    graph = project / "dvc.yaml"
+    graph.write_text(graph.read_text().replace("tasks/origin.py]", "tasks/origin.py, tasks/corpus/text.py]"))
+    assert run(project) == all_of("cached") | {"origin": "ran"}
+    assert "up to date" in dvc(project, "status")
+
+
 def test_data_edited_while_a_stage_runs_is_not_recorded_as_its_own(project, monkeypatch):
     during(monkeypatch, "data/raw/two", lambda: (project / "data/raw/two/facts.csv").write_text(NEWER))
     with pytest.raises(InputsChanged, match="data/raw/two was edited"):
