@@ -150,4 +150,4 @@ def _is_fact(item: Row) -> bool:
 
 
 def _is_among(item: Row, ids: set[str]) -> bool:
-    return item["id"] in ids or item.get("fact") in ids
+    return item.get("fact") in ids or not ids.isdisjoint(_ids(item))

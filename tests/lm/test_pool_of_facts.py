@@ -102,6 +102,21 @@ def test_a_tenth_holds_every_fact_and_a_fiftieth_does_not(years):
         assert len(ids(pool.items) & told) / len(told) == pytest.approx(most, abs=0.01)
 
 
+@pytest.mark.parametrize("share", [0.05, 0.02])
+def test_everyday_talk_is_as_large_a_part_of_the_pool_as_it_was_of_the_slice(years, share):
+    """A fact has two dozen rows, a chat row was written six times: once, it would be drowned."""
+
+    def part(rows):
+        return sum(row["kind"] == "chat" for row in rows) / len(rows)
+
+    folder, _, pool = next(pools(years, YEARS, FACTS.model_copy(update={"share": share})))
+    assert part(pool.rows(folder)) == pytest.approx(part(load_examples(folder).train), abs=0.03)
+    talk = [item for item in pool.items if item.get("kind") == "chat"]
+    assert talk and {len(item["copies"]) for item in talk} == {5}
+    gone = talk[0]["copies"][3]
+    assert ids(pool.items) - ids(pool.without({gone}).items) == {talk[0]["id"]}
+
+
 def test_a_fact_takes_no_more_room_than_one_of_its_rows(years, tmp_path):
     sizes = {}
     for keep in (FACTS, ROWS):
