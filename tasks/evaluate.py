@@ -94,12 +94,11 @@ def evaluate(
         scores["labels"] = found
     if settings.shots:
         scores["few_shot"] = ask_with_shots(lm, tokenizer, slices, valid, sample, settings)
-    earlier, before_by_id = load(previous) if previous else None, dict[str, bool]()
+    earlier, known_before = load(previous) if previous else None, dict[str, bool]()
     if stage1:
         handed_on = previous and _same_model(stage1, previous)
         before = measure(*(earlier if earlier and handed_on else load(stage1)), slices, sample, settings)
-        if handed_on:
-            before_by_id = {row["id"]: right for row, right, _ in before.of(*QUESTIONS)}
+        known_before = before.by_row() if handed_on else {}
         scores |= {
             "stage1": before.scores(),
             "stage1_valid": valid_accuracy(before),
@@ -110,7 +109,7 @@ def evaluate(
             scores[name] = measure(*compared_with, slices[-1:], sample, settings).scores()
     if has_memory(model):
         scores["memory"] = size_of(model)
-    if earlier and memory_of(earlier[0]) and (found := ask_familiar(earlier, slices, settings, before_by_id)):
+    if earlier and memory_of(earlier[0]) and (found := ask_familiar(earlier, slices, settings, known_before)):
         scores["familiarity"] = found
     if general:
         texts, compared = read_general(general), {"model": (lm, tokenizer)} | ({"base": load(base)} if base else {})
