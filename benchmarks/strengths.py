@@ -1,8 +1,8 @@
 """Tunes the strengths of methods that keep no old row, on invented facts: `python -m benchmarks.strengths FOLDER`.
 
 Writes a project of four slices whose comparison has an entry for each method and strength. `perennial methods` in
-FOLDER does the work, resumably, and the same command again says which strength of each ended best. The timeline that the
-table of methods reports has other facts, relations and languages.
+FOLDER does the work, resumably, and the same command again says which strength of each ended best. The timeline of the
+table of methods has other facts, relations and languages.
 """
 
 import json
