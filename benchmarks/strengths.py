@@ -33,6 +33,7 @@ GRID: dict[str, dict[str, tuple[Any, ...]]] = {  # method: setting: what is trie
     "prefix_tuning": {"learning_rate_factor": (10.0, 30.0, 100.0)},
     "prompt_tuning": {"learning_rate_factor": (10.0, 30.0, 100.0)},
 }
+ANCHORS = (0.003, 0.03, 0.3)  # of stage 2, which is off without one where no older row is left
 FIXED: dict[str, dict[str, Any]] = {"distillation": {"rows": "fresh"}}
 
 
@@ -44,6 +45,9 @@ def entries() -> dict[str, Any]:
             for value in values:
                 one = {"name": method, setting: value, **FIXED.get(method, {})}
                 made[f"{method}_{value}"] = {"keep": {"rows": "none"}, "methods": [one]}
+    for anchor in ANCHORS:
+        l2 = {"name": "l2", "strength": 0.01}
+        made[f"anchor_{anchor}"] = {"keep": {"rows": "none"}, "methods": [l2], "stage2": {"anchor": anchor}}
     return made
 
 
@@ -63,7 +67,7 @@ def write(folder: Path) -> None:
 def best(rows: dict[str, Any]) -> dict[str, list[tuple[str, float]]]:
     """Of each method its strengths, by the share of all facts that are answered rightly at the end, the best first."""
     found = {}
-    for method, settings in GRID.items():
+    for method, settings in {**GRID, "anchor": {"anchor": ANCHORS}}.items():
         names = [str(value) for values in settings.values() for value in values]
         scored = [(name, rows[f"{method}_{name}"]["mean"]["accuracy"]) for name in names if f"{method}_{name}" in rows]
         found[method] = sorted(scored, key=lambda each: -each[1])
