@@ -10,10 +10,12 @@ from flows import graph as graphs
 from flows.locks import is_running
 from flows.states import StageState, missing_sources, states
 from flows.walk import last_run
+from tasks.artifact import read_json
 from tasks.params import PARAMS, load_params
 from tasks.registry import store
 
 COLOURS = {"fresh": "green", "stale": "yellow", "missing": "red"}
+EVALUATION = Path("reports/evaluation")
 OUTCOMES = {
     "completed": "ended well",
     "failed": "failed",
@@ -30,6 +32,8 @@ def print_status(root: Path, console: Console) -> None:
     single = [f"{state.step} {_coloured(state)}" for state in found if not state.slice]
     console.print(f"For all slices: {', '.join(single)}", highlight=False, soft_wrap=True)
     console.print(f"Champion: {escape(_champion(root))}", highlight=False, soft_wrap=True)
+    if filled := _memory(root):
+        console.print(f"Memory: {escape(filled)}", highlight=False, soft_wrap=True)
     console.print(f"Last run: {escape(_last_run(root))}", highlight=False, soft_wrap=True)
     behind = sum(state.state != "fresh" for state in found)
     for name in missing:
@@ -63,6 +67,18 @@ def _champion(root: Path) -> str:
     except store.Unreachable as error:
         return f"unknown. {error}"
     return str(found or "none yet")
+
+
+def _memory(root: Path) -> str | None:
+    """How full the newest solved memory is, as it was measured last; None if there is none."""
+    for name in reversed(load_params(root / PARAMS).timeline):
+        scores = root / EVALUATION / name / "scores.json"
+        if memory := scores.exists() and read_json(scores).get("memory"):
+            return (
+                f"{name} takes {memory['rank']:,.0f} of {memory['features']:,} directions "
+                f"({memory['rank'] / memory['features']:.0%}) and says {memory['reproduced']:.1%} of what it was taught"
+            )
+    return None
 
 
 def _last_run(root: Path) -> str:

@@ -27,6 +27,7 @@ from tasks.scoring.retrieval_use import Rank, retrieval_use
 from tasks.scoring.sampling import Sample, sample_rows, trained_texts
 
 SCATTER, OUTCOMES = "scatter.csv", "outcomes.json"
+NOTES = ("log.jsonl", "older.json")  # of the step that wrote a model
 
 
 def evaluate(
@@ -93,20 +94,22 @@ def evaluate(
         scores["labels"] = found
     if settings.shots:
         scores["few_shot"] = ask_with_shots(lm, tokenizer, slices, valid, sample, settings)
+    earlier, known_before = load(previous) if previous else None, dict[str, bool]()
     if stage1:
-        before = measure(*load(stage1), slices, sample, settings)
+        handed_on = previous and _same_model(stage1, previous)
+        before = measure(*(earlier if earlier and handed_on else load(stage1)), slices, sample, settings)
+        known_before = before.by_row() if handed_on else {}
         scores |= {
             "stage1": before.scores(),
             "stage1_valid": valid_accuracy(before),
             "stage1_categories": categories(before, slices[-1]),
         }
-    earlier = load(previous) if previous else None
     for name, compared_with in (("previous", earlier), ("base", load(base) if base else None)):
         if compared_with:
             scores[name] = measure(*compared_with, slices[-1:], sample, settings).scores()
     if has_memory(model):
         scores["memory"] = size_of(model)
-    if earlier and memory_of(earlier[0]) and (found := ask_familiar(earlier, slices, settings)):
+    if earlier and memory_of(earlier[0]) and (found := ask_familiar(earlier, slices, settings, known_before)):
         scores["familiarity"] = found
     if general:
         texts, compared = read_general(general), {"model": (lm, tokenizer)} | ({"base": load(base)} if base else {})
@@ -150,6 +153,16 @@ def holds_out_statements(examples: Examples) -> bool:
     """Whether a slice has statements that it does not train on, though none of them may still be true."""
     stated = trained_texts([examples])
     return any(row["set"] == "statement" and row["target"] not in stated for row in examples.test)
+
+
+def _same_model(one: Path, other: Path) -> bool:
+    """Whether one model was handed on as the other, byte for byte, but for a step's own log and notes."""
+    first, second = (
+        {name: told for name, told in artifact.read_json(folder / artifact.MANIFEST)["files"].items()
+         if name not in NOTES}
+        for folder in (one, other)
+    )  # fmt: skip
+    return first == second
 
 
 def _ranker(retriever: Path) -> Rank:

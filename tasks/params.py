@@ -148,6 +148,7 @@ class Stage2(Section):
     everyday: Share = 0.0
     rows: Literal["same", "fresh", "older", "balanced"] = "same"
     max_rows: Positive = 2000
+    anchor: Annotated[float, Field(ge=0)] = 0.0
     batch_positions: Positive
     learning_rate: Rate
 

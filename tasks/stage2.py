@@ -23,7 +23,8 @@ def stage2(settings: Stage2, seed: int, examples: Path, stage1: Path, out: Path,
 
     The model is handed on as it is without epochs, without rows to refit its head on, and where the model knew
     something before but none of these rows is older: refitted on the newest alone, the head would forget the rest.
-    `rows: fresh` asks for just that, and gets it where older rows were left to choose from.
+    `rows: fresh` asks for just that, and gets it where older rows were left to choose from; an anchor holds what it
+    can.
 
     `how: solved` trains nothing: what the slice brings is added to the sums of the solved memory.
     """
@@ -34,7 +35,7 @@ def stage2(settings: Stage2, seed: int, examples: Path, stage1: Path, out: Path,
     fresh = load_examples(examples).train
     rows = rows_for_the_head(settings.rows, fresh, older["rows"], older["share"], seed)
     own = {row.get("id") for row in fresh}
-    asked_for = settings.rows == "fresh" and older["rows"]
+    asked_for = settings.anchor or (settings.rows == "fresh" and older["rows"])
     erases = older["knew"] and not asked_for and all(row.get("id") in own for row in rows)
     if not (settings.epochs and rows) or erases:
         with artifact.writing(out) as folder:

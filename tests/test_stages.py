@@ -318,6 +318,9 @@ def test_stage2_does_not_overwrite_what_a_method_kept_where_no_older_row_is_left
     stage2(STAGE2, 1, root / "examples/two", two, tmp_path / "lm", quiet)
     before, after = weights(two), weights(tmp_path / "lm")
     assert all(torch.equal(before[name], after[name]) for name in before)
+    anchored = STAGE2.model_copy(update={"anchor": 1.0})
+    stage2(anchored, 1, root / "examples/two", two, tmp_path / "anchored", quiet)
+    assert not torch.equal(weights(two)[HEAD], weights(tmp_path / "anchored")[HEAD])
     one = trained(root, tmp_path / "oldest", "one", root / "base/lm", none, (), STAGE1.model_copy(update={"steps": 4}))
     stage2(STAGE2, 1, root / "examples/one", one, tmp_path / "oldest/lm", quiet)  # it has nothing to lose
     assert not torch.equal(weights(one)[HEAD], weights(tmp_path / "oldest/lm")[HEAD])

@@ -54,8 +54,12 @@ def features(model: PreTrainedModel, sequences: list[Sequence]) -> tuple[Tensor,
 def refit_head(
     model: PreTrainedModel, hidden: Tensor, labels: Tensor, settings: Stage2, seed: int, log: Log
 ) -> list[dict[str, float]]:
-    """Train the head's weights in place by AdamW on fixed hidden states; return each epoch's mean loss, in nats."""
+    """Train the head's weights in place by AdamW on fixed hidden states; return each epoch's mean loss, in nats.
+
+    To the loss is added anchor * sum_i (w_i - w*_i)^2, w* being the weights as they were (as tasks/lm/methods/l2.py).
+    """
     head = head_of(model)
+    before = [value.detach().clone() for value in head.parameters()] if settings.anchor else []
     optimizer = torch.optim.AdamW(head.parameters(), lr=settings.learning_rate, weight_decay=0.0)
     random = torch.Generator().manual_seed(seed)
     history: list[dict[str, float]] = []
@@ -63,7 +67,8 @@ def refit_head(
         total, started = 0.0, time.monotonic()
         for places in torch.randperm(len(labels), generator=random).to(labels.device).split(settings.batch_positions):
             loss = nn.functional.cross_entropy(logits_of(model, hidden[places]), labels[places])
-            loss.backward()
+            pulls = [(now - old).square().sum() for now, old in zip(head.parameters(), before, strict=False)]
+            (loss + settings.anchor * sum(pulls)).backward()
             optimizer.step()
             optimizer.zero_grad()
             total += loss.item() * len(places)

@@ -185,14 +185,15 @@ def _memory(timeline: dict[str, Any]) -> str:
     if not block:
         return ""
     rows = [
-        [name, f"{each['places']:,}", f"{each['features']:,}", percent(each["reproduced"]),
+        [name, f"{each['places']:,}", f"{each['rank']:,.0f}", f"{each['features']:,}", percent(each["reproduced"]),
          f"{each['kept_bytes'] / 1e6:.1f}", f"{each['answering_bytes'] / 1e6:.1f}"]
         for name, each in block.items()
     ]  # fmt: skip
-    head = [word, "questions in the sums", "features", "reproduced, %", "kept, MB", "answering, MB"]
+    head = [word, "questions in the sums", "directions taken", "of", "reproduced, %", "kept, MB", "answering, MB"]
     return (
-        "<h2>The solved memory</h2>\n<p>What it was taught is in sums, and no row is kept. Reproduced is the share of "
-        "all answers' codes that it still says: it falls as the memory fills.</p>\n" + _table(head, rows)
+        "<h2>The solved memory</h2>\n<p>What it was taught is in sums, and no row is kept. A fact takes about one "
+        "direction of what is seen, in all its wordings. Reproduced is the share of all answers' codes that it still "
+        "says: it falls as the directions run out.</p>\n" + _table(head, rows)
     )
 
 

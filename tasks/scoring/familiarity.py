@@ -26,7 +26,10 @@ POINTS = 20  # of the curve
 
 
 def ask_familiar(
-    before: tuple[PreTrainedModel, PreTrainedTokenizerBase], slices: list[Examples], settings: Evaluate
+    before: tuple[PreTrainedModel, PreTrainedTokenizerBase],
+    slices: list[Examples],
+    settings: Evaluate,
+    asked: dict[str, bool],
 ) -> dict[str, Any] | None:
     """For each kind of question: AUROC, and what is refused of the unknown; the curve over all of them.
 
@@ -34,6 +37,7 @@ def ask_familiar(
         before: the model of the slice before the last, with its memory.
         slices: all, the last one being unknown to it.
         settings: how many rows are asked at most.
+        asked: of test rows that this model was asked before, by id, whether its answer was right.
 
     Returns:
         None if there is nothing known, or nothing new.
@@ -44,7 +48,8 @@ def ask_familiar(
     memory = memory_of(before[0])
     assert memory and memory.solution
     limit = memory.solution.limit
-    asked: list[tuple[Tensor, list[bool]]] = []
+    doubted: list[Tensor] = []
+    answered: list[Row] = []
     for kind, measure in QUESTIONS.items():
         known = [row for (_, of), each in sample.items() if of == kind for row in each.rows if row["fact"]]
         unknown = [row for row in slices[-1].test if row["set"] == kind and row["fact"] in new][: settings.rows]
@@ -53,9 +58,10 @@ def ask_familiar(
         rows = known + unknown
         doubt = doubts(*before, [row["prompt"] for row in rows])
         found[measure] = told_apart(doubt[: len(known)], doubt[len(known) :], limit)
-        asked.append((doubt, _right(before, rows, settings)))
-    everything = torch.cat([each for each, _ in asked])
-    return found | {"risk": risk_by_coverage(everything, [right for _, some in asked for right in some])}
+        doubted.append(doubt)
+        answered += rows
+    right = _right(before, [row for row in answered if row["id"] not in asked], settings) | asked
+    return found | {"risk": risk_by_coverage(torch.cat(doubted), [right[row["id"]] for row in answered])}
 
 
 def told_apart(known: Tensor, unknown: Tensor, limit: float) -> dict[str, float]:
@@ -80,5 +86,8 @@ def risk_by_coverage(doubt: Tensor, right: list[bool]) -> list[tuple[float, floa
     return [(count / len(right), float(wrong[count - 1]) / count) for count in answered]
 
 
-def _right(before: tuple[PreTrainedModel, PreTrainedTokenizerBase], rows: list[Row], settings: Evaluate) -> list[bool]:
-    return exact_matches(*before, rows, settings.batch_tokens)
+def _right(
+    before: tuple[PreTrainedModel, PreTrainedTokenizerBase], rows: list[Row], settings: Evaluate
+) -> dict[str, bool]:
+    right = exact_matches(*before, rows, settings.batch_tokens)
+    return {row["id"]: each for row, each in zip(rows, right, strict=True)}

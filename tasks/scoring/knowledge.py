@@ -38,6 +38,10 @@ class Knowledge:
     def of(self, *kinds: str) -> Scored:
         return [each for (_, kind), scored in self.answers.items() if kind in kinds for each in scored]
 
+    def by_row(self) -> dict[str, bool]:
+        """Whether the answer to a question was right, by the row's id."""
+        return {row["id"]: right for row, right, _ in self.of(*QUESTIONS)}
+
     def _by_slice(self, kind: str) -> dict[str, float | None]:
         return {name: share(scored) for (name, of), scored in self.answers.items() if of == kind}
 

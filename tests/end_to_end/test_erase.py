@@ -49,5 +49,6 @@ def test_a_fact_and_a_memory_go_and_the_receipt_says_who_still_has_them(project,
     assert "Cusco" not in path.read_text() + (project / "data/raw/2021/erased.txt").read_text()
     assert perennial(project, "chat", told="Peru, capital?\n/exit\n").splitlines()[2] == "> Lima"
     assert "Where do I work? 0 2020" not in (project / "data/pairs/2021/lines.json").read_text()
+    assert "Memory: 2021 takes " in perennial(project, "status")
     again = perennial(project, "erase", *rows)  # a kill may have come before the receipt
     assert "All 19 steps were up to date" in again and "Erased: 1 of facts.csv" in again

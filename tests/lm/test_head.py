@@ -36,6 +36,18 @@ def test_stage2_changes_only_the_head_and_lowers_the_loss(tiny, rows):
     assert history[-1]["loss"] < history[0]["loss"]
 
 
+def test_an_anchor_holds_the_head_where_it_was(tiny, rows):
+    model, tokenizer = tiny
+    hidden, labels = features(model, encode(rows, tokenizer, 64))
+    before = head_of(model).weight.detach().clone()
+    moved = []
+    for anchor in (0.0, 0.1, 1e4):
+        head_of(model).weight.data.copy_(before)
+        refit_head(model, hidden, labels, SETTINGS.model_copy(update={"anchor": anchor}), 0, quiet)
+        moved.append(float((head_of(model).weight.detach() - before).norm()))
+    assert moved[0] > moved[1] > moved[2] > 0
+
+
 def test_a_tied_head_is_untied_so_that_the_embeddings_stay():
     model = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_positions=16, n_embd=8, n_layer=1, n_head=2))
     assert head_of(model).weight is model.get_input_embeddings().weight

@@ -14,7 +14,7 @@ from tasks.solved_params import Solved
 
 SETTINGS, TENSORS = "solved.json", "solved.safetensors"
 KEPT, SUMS, FACTS, SLICES = "method/solved", "sums.safetensors", "facts.json", "slices.json"
-SET_BY_ROWS = ("half", "limit", "at_random", "reproduced")
+SET_BY_ROWS = ("half", "limit", "at_random", "reproduced", "rank")
 MEMORY = (SETTINGS, TENSORS, KEPT)
 
 
@@ -57,6 +57,7 @@ def size_of(folder: Path) -> dict[str, float]:
     return {
         "features": told["settings"]["width"],
         "places": places,
+        "rank": told["rank"],
         "reproduced": told["reproduced"],
         "kept_bytes": sum(path.stat().st_size for path in (folder / KEPT).iterdir()),
         "answering_bytes": (folder / TENSORS).stat().st_size,

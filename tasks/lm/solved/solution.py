@@ -17,6 +17,11 @@ and Morrison 1950; Allen 1974, Technometrics 16(1)). The other wordings of its f
 How full the memory is shows in how much of what it was taught it still says:
 
     reproduced = 1 - sum |z - A^T q|^2 / sum |z|^2,   sum |z - A^T q|^2 = sum |z|^2 - tr(A^T C) - lambda |A|^2
+
+and in how many of its D directions are taken: the effective degrees of freedom (Hastie, Tibshirani and Friedman 2009,
+The Elements of Statistical Learning, equation 3.50), whose trace the sketch estimates (Hutchinson 1989):
+
+    rank = tr(G (G + lambda I)^-1) = D - lambda tr((G + lambda I)^-1) = D - E |sketch|^2
 """
 
 from dataclasses import dataclass
@@ -39,7 +44,7 @@ class Solution:
 
     half: how unseen a place is where the memory has half its voice. limit: of the doubt (see module.py) about a
     question that is called known. at_random: the mean logarithm of how unseen random questions are. reproduced: the
-    share of the answers' codes that it says, over all that is in the sums.
+    share of the answers' codes that it says, over all that is in the sums. rank: how many directions are taken, of D.
     """
 
     answers: Tensor
@@ -48,6 +53,7 @@ class Solution:
     limit: float = 0.0
     at_random: float = 0.0
     reproduced: float = 1.0
+    rank: float = 0.0
 
     def predicted(self, features: Tensor) -> Tensor:
         """z, [places, K], of q, [places, D]."""
@@ -97,4 +103,5 @@ def solve(sums: Sums, ridge: float) -> Solution:
         answers.to(torch.bfloat16).contiguous(),
         sketch.to(torch.bfloat16).contiguous(),
         reproduced=1 - left / max(1, sums.length),
+        rank=width - float(sketch.square().sum()),
     )

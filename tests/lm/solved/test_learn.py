@@ -203,6 +203,9 @@ def test_a_slice_of_memories_alone_hands_the_memory_on_and_the_naive_reference_h
         "accuracy": 3, "everyday_accuracy": 3,
     }  # fmt: skip
     assert 0.5 < scores["familiarity"]["accuracy"]["auroc"] <= 1
+    # stage 1 hands the model on, so its answers are those of the model before
+    assert scores["stage1"]["accuracy"]["two"] == scores["previous"]["accuracy"]["two"] == 0.0
+    assert scores["stage1"]["accuracy"]["one"] == 1.0 == 1 - scores["familiarity"]["risk"][0][1]
     assert scores["memory"]["places"] == Sums.load(root / "two/lm" / KEPT / SUMS).places
     assert 0.9 < scores["memory"]["reproduced"] <= 1
     assert (

@@ -56,6 +56,12 @@ def test_what_is_reproduced_is_what_is_left_of_the_squares(data):
     assert solved(seen.repeat(2, 1), again).reproduced == pytest.approx(0, abs=1e-6)
 
 
+def test_the_rank_is_the_sum_of_what_the_ridge_leaves_of_each_direction(data):
+    values = torch.linalg.eigvalsh(data[0].double().T @ data[0].double()).clamp(min=0)
+    exact_rank = float((values / (values + UNIT)).sum())
+    assert solved(*data).rank == pytest.approx(exact_rank, rel=0.05) and exact_rank < PLACES
+
+
 def test_unseen_is_the_share_of_the_variance_that_is_left(data):
     seen, aims = data
     new = (32 * torch.randn(40, WIDTH, generator=torch.Generator().manual_seed(5))).relu().round()

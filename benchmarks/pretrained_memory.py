@@ -1,0 +1,109 @@
+"""Five years into a pretrained model by forward passes alone: `python -m benchmarks.pretrained_memory MODEL`.
+
+MODEL is a plain folder or a hub name; its backbone is not trained. Every slice of this project's data/raw, in the
+languages asked for, is added to a solved memory. At the end all that is true is asked as taught, reworded and as people
+type; the last slice's questions are asked of the memory before it; the perplexity of general text is compared.
+"""
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tasks.corpus.general import read_general
+from tasks.corpus.slices import Examples, history, load_examples, still_true, valid_facts
+from tasks.dataset import dataset
+from tasks.lm.causal import load
+from tasks.lm.solved.familiarity import doubts
+from tasks.lm.solved.learn import begun, learn_slice, solve_for
+from tasks.lm.solved.module import memory_of
+from tasks.origin import origin
+from tasks.params import PARAMS, load_params
+from tasks.scoring.answers import exact_matches
+from tasks.scoring.familiarity import told_apart
+from tasks.scoring.general import general_perplexity
+from tasks.scoring.knowledge import QUESTIONS
+from tasks.solved_params import Solved
+
+RAW, GENERAL = Path("data/raw"), Path("data/raw/general")
+BATCH_TOKENS, SEED = 4096, 20
+OF_FACTS = 4  # questions a fact in a language
+
+
+def main(
+    model: str,
+    languages: Annotated[str, typer.Option(help="Of the facts, with commas between.")] = "en",
+    wordings: int = OF_FACTS,
+    settings: Annotated[str, typer.Option(help="Of stage2.solved, as JSON.")] = "{}",
+) -> None:
+    """Learn and ask; print seconds and shares of right answers."""
+    solved = Solved.model_validate({**load_params(Path(PARAMS)).stage2.solved.model_dump(), "wordings": wordings}
+                                   | json.loads(settings))  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        examples = _examples(Path(folder), tuple(languages.split(",")))
+        started = time.monotonic()
+        lm, tokenizer = load(model)
+        plain = general_perplexity(lm, tokenizer, read_general(GENERAL), BATCH_TOKENS)
+        print(f"{lm.num_parameters() / 1e6:,.0f} M parameters, loaded in {time.monotonic() - started:.0f} s")
+        memory, kept = begun(lm, tokenizer, solved, load_examples(examples[0]), Path(model))
+        for each in examples:
+            if each == examples[-1]:
+                _ask_unknown((lm, tokenizer), history(each))
+            begin = time.monotonic()
+            rows = learn_slice(lm, tokenizer, memory, kept, load_examples(each), each, SEED)
+            added = time.monotonic()
+            solve_for(lm, tokenizer, memory, kept.sums, rows, SEED)
+            print(
+                f"{each.name}: {len(rows)} questions, {added - begin:.0f} s, solved in {time.monotonic() - added:.0f} s"
+            )
+        learnt = time.monotonic()
+        _ask((lm, tokenizer), history(examples[-1]))
+        after = general_perplexity(lm, tokenizer, read_general(GENERAL), BATCH_TOKENS)
+        print(f"perplexity of general text {plain:.3f} before, {after:.3f} after")
+        print(f"{learnt - started:.0f} s to learn, {time.monotonic() - started:.0f} s in all")
+
+
+def _examples(root: Path, languages: tuple[str, ...]) -> list[Path]:
+    """Every slice's examples, in these languages, written below `root`."""
+    params = load_params(Path(PARAMS))
+    settings, before = params.dataset.model_copy(update={"languages": languages}), root / "base"
+    origin(RAW / "relations.yaml", before)
+    made = []
+    for name in params.timeline:
+        dataset(settings, RAW / name, before, root / name)
+        before = root / name
+        made.append(before)
+    return made
+
+
+def _ask(model: tuple[Any, Any], slices: list[Examples]) -> None:
+    valid = valid_facts(slices)
+    for kind in QUESTIONS:
+        by_slice = [[row for row in still_true(each.test, valid) if row["set"] == kind and row["fact"]]
+                    for each in slices]  # fmt: skip
+        right = [exact_matches(*model, rows, BATCH_TOKENS) for rows in by_slice]
+        shares = ", ".join(f"{each.name} {sum(some) / len(some):.1%}" for each, some in zip(slices, right, strict=True))
+        total = [each for some in right for each in some]
+        print(f"{kind}: {sum(total) / len(total):.1%} of {len(total)} ({shares})", flush=True)
+
+
+def _ask_unknown(model: tuple[Any, Any], slices: list[Examples]) -> None:
+    """What the memory before the last slice thinks of what that brings, beside what it knows."""
+    valid, new = valid_facts(slices[:-1]), {fact["id"] for fact in slices[-1].facts if fact["category"] == "new"}
+    memory = memory_of(model[0])
+    assert memory and memory.solution
+    for kind in QUESTIONS:
+        known = [row["prompt"] for each in slices[:-1] for row in still_true(each.test, valid)
+                 if row["set"] == kind and row["fact"]]  # fmt: skip
+        unknown = [row["prompt"] for row in slices[-1].test if row["set"] == kind and row["fact"] in new]
+        doubt = doubts(*model, known + unknown)
+        found = told_apart(doubt[: len(known)], doubt[len(known) :], memory.solution.limit)
+        own = f"{found['unknown_refused']:.1%} at its own limit, and {found['known_refused']:.1%} of the known"
+        print(f"{kind}: AUROC {found['auroc']:.3f}; of the unknown refused {found['refused']:.1%} at 2 % lost, {own}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
