@@ -17,8 +17,9 @@ from tasks.corpus.general import read_general
 from tasks.corpus.slices import Examples, history, load_examples, still_true, valid_facts
 from tasks.dataset import dataset
 from tasks.lm.causal import load
+from tasks.lm.solved.calibration import solve_for
 from tasks.lm.solved.familiarity import doubts
-from tasks.lm.solved.learn import begun, learn_slice, solve_for
+from tasks.lm.solved.learn import begun, learn_slice
 from tasks.lm.solved.module import memory_of
 from tasks.origin import origin
 from tasks.params import PARAMS, load_params
