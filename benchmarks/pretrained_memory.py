@@ -63,7 +63,8 @@ def main(
         learnt = time.monotonic()
         _ask((lm, tokenizer), history(examples[-1]))
         after = general_perplexity(lm, tokenizer, read_general(GENERAL), BATCH_TOKENS)
-        print(f"perplexity of general text {plain:.3f} before, {after:.3f} after")
+        for name, value in plain.items():
+            print(f"perplexity of general text, {name}: {value:.3f} before, {after[name]:.3f} after")
         print(f"{learnt - started:.0f} s to learn, {time.monotonic() - started:.0f} s in all")
 
 
