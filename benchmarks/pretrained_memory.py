@@ -17,8 +17,9 @@ from tasks.corpus.general import read_general
 from tasks.corpus.slices import Examples, history, load_examples, still_true, valid_facts
 from tasks.dataset import dataset
 from tasks.lm.causal import load
+from tasks.lm.solved.calibration import solve_for
 from tasks.lm.solved.familiarity import doubts
-from tasks.lm.solved.learn import begun, learn_slice, solve_for
+from tasks.lm.solved.learn import begun, learn_slice
 from tasks.lm.solved.module import memory_of
 from tasks.origin import origin
 from tasks.params import PARAMS, load_params
@@ -62,7 +63,8 @@ def main(
         learnt = time.monotonic()
         _ask((lm, tokenizer), history(examples[-1]))
         after = general_perplexity(lm, tokenizer, read_general(GENERAL), BATCH_TOKENS)
-        print(f"perplexity of general text {plain:.3f} before, {after:.3f} after")
+        for name, value in plain.items():
+            print(f"perplexity of general text, {name}: {value:.3f} before, {after[name]:.3f} after")
         print(f"{learnt - started:.0f} s to learn, {time.monotonic() - started:.0f} s in all")
 
 

@@ -11,8 +11,9 @@ from tasks.lm.head import FEATURE_TOKENS, features, refit_head, rows_for_the_hea
 from tasks.lm.mixing import LOG, METHOD, OLDER, Variation, hand_on
 from tasks.lm.pretrained import stage2_for
 from tasks.lm.shares import at_most
+from tasks.lm.solved.calibration import solve_for
 from tasks.lm.solved.files import has_memory, save_memory
-from tasks.lm.solved.learn import begun, learn_slice, solve_for, unlearn
+from tasks.lm.solved.learn import begun, learn_slice, unlearn
 from tasks.params import Stage2
 from tasks.solved_params import Solved
 from tasks.steps import Log

@@ -31,7 +31,7 @@ LEVELS = 32  # per standard deviation
 HIGHEST = 127  # four of them
 NO_WORD = re.compile(r"[^\w\s]")
 LENGTHS = (3, 4, 5)  # of n-grams
-RARE = 1e-3  # a
+RARE = 1e-2  # a
 COUNTERS = 2**16  # of n-grams, by their hash: no n-gram itself is kept
 WORDS = 1  # beside SEED, of the n-grams' signs
 

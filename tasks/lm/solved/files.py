@@ -14,7 +14,7 @@ from tasks.solved_params import Solved
 
 SETTINGS, TENSORS = "solved.json", "solved.safetensors"
 KEPT, SUMS, FACTS, SLICES = "method/solved", "sums.safetensors", "facts.json", "slices.json"
-SET_BY_ROWS = ("half", "limit", "at_random", "reproduced", "rank")
+SET_BY_ROWS = ("half", "limit", "at_random", "reproduced", "rank", "ridge")
 MEMORY = (SETTINGS, TENSORS, KEPT)
 
 
@@ -43,9 +43,8 @@ def load_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
     settings = Solved.model_validate(told["settings"])
     parts = {name: value.to(model.device) for name, value in load_file(folder / TENSORS).items()}
     memory = Memory(model, tokenizer, settings, parts["counts"].cpu())
-    memory.learn(
-        Solution(parts["answers"], parts["sketch"], **{name: told[name] for name in SET_BY_ROWS}), parts["tokens"].cpu()
-    )
+    found = {name: told[name] for name in SET_BY_ROWS if name in told}
+    memory.learn(Solution(parts["answers"], parts["sketch"], **found), parts["tokens"].cpu())
     return memory
 
 

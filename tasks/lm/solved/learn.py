@@ -26,19 +26,12 @@ from tasks.lm.batches import Sequence, batches_of, encode
 from tasks.lm.causal import limit_of
 from tasks.lm.logits import head_of
 from tasks.lm.mixing import Variation
-from tasks.lm.shares import at_most
 from tasks.lm.solved.codes import bound
 from tasks.lm.solved.features import counted
 from tasks.lm.solved.files import FACTS, KEPT, SLICES, SUMS, backbone_sum, known_backbone
 from tasks.lm.solved.module import TOKENS, Memory, memory_of
-from tasks.lm.solved.solution import solve
 from tasks.lm.solved.sums import Sums
 from tasks.solved_params import Solved
-
-CALIBRATING = 512  # rows
-LOST = 0.02  # of known questions
-SLACK = 2.0
-RANDOM = 256  # questions
 
 
 @dataclass
@@ -184,36 +177,6 @@ def add_rows(
         counts = torch.bincount(torch.tensor(used), minlength=len(sums.tokens))
         targets = bound(answers, memory.settings.codes).to(model.device)
         sums.add(seen.repeat_interleave(times, 0), targets.repeat_interleave(times, 0), counts, sign)
-
-
-def solve_for(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory: Memory, sums: Sums, rows: list[Row], seed: int
-) -> None:
-    """Let the memory speak as its sums say, and set its voice, and what counts as known, by rows that are in them.
-
-    Of a sample of the rows, those about facts if there are any, each question is left out. The memory has half its
-    voice where a place is SLACK times as unseen as all but LOST of these, and knows a question that it doubts no more.
-    What an older slice set stays, if it is more: it moves with how unseen questions at random have become.
-    """
-    before = memory.solution
-    memory.learn(solve(sums, memory.settings.ridge), sums.tokens)
-    assert (solution := memory.solution)
-    about = at_most([row for row in rows if row["fact"]] or rows, CALIBRATING, seed)
-    unseen, doubts = [], []
-    for seen, answers, times, begins in places_of(model, memory, encode(about, tokenizer, limit_of(model))):
-        targets = bound(answers, memory.settings.codes).to(model.device)
-        alone = solution.without(seen[begins], targets[begins], times[begins], memory.settings.ridge)
-        unseen.append(alone[0])
-        doubts.append(memory.doubt(*alone))
-    if unseen:
-        solution.half = SLACK * float(torch.cat(unseen).quantile(1 - LOST))
-        solution.limit = float(torch.cat(doubts).quantile(1 - LOST))
-    solution.at_random = float(solution.unseen(memory.at_random(RANDOM)).log().mean())
-    if before:
-        moved = solution.at_random - before.at_random
-        half, limit = before.half * math.exp(moved), before.limit + moved
-        solution.half = max(solution.half, half) if unseen else half
-        solution.limit = max(solution.limit, limit) if unseen else limit
 
 
 @torch.no_grad()

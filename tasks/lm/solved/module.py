@@ -100,19 +100,29 @@ class Memory:
     def learn(self, solution: Solution, tokens: Tensor) -> None:
         """Speak from now on as was solved; `tokens` says how often each token is part of an answer, [vocabulary]."""
         self.solution = solution
+        self.know(tokens)
+
+    def know(self, tokens: Tensor) -> None:
+        """Know the tokens that are part of an answer."""
         self.tokens = tokens
         self.head.know(tokens.nonzero().flatten().tolist(), self.settings.codes)
 
     def doubt(self, unseen: Tensor, predicted: Tensor) -> Tensor:
         """About questions, [questions], from how unseen they are and what is predicted for them, [questions, K]."""
-        total, count = torch.zeros_like(unseen), torch.zeros_like(unseen)
-        going, before = torch.ones_like(unseen, dtype=torch.bool), torch.ones_like(predicted)
+        tokens, clear = self.read(predicted)
+        ends = (tokens == self.end).cumsum(1) - (tokens == self.end).long()
+        said = (ends == 0).float()  # up to the first end, it included
+        return unseen.clamp(min=1e-9).log() - CLARITY * (clear * said).sum(1) / said.sum(1)
+
+    def read(self, predicted: Tensor) -> tuple[Tensor, Tensor]:
+        """The answers in what is predicted, [questions, K]: tokens, and how clear each is, both [questions, window]."""
+        before, tokens, clear = torch.ones_like(predicted), [], []
         for _ in range(self.settings.window):
             best, token = ((predicted * before) @ self.head.codes.T).max(-1)
             before = tied(before, self.head.codes[token].sign())
-            total, count = total + going * best, count + going
-            going = going & (self.head.known[token] != self.end)
-        return unseen.clamp(min=1e-9).log() - CLARITY * total / count
+            tokens.append(self.head.known[token])
+            clear.append(best)
+        return torch.stack(tokens, 1), torch.stack(clear, 1)
 
     def _take(self, layer: int, block: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         self.taken[layer] = output[0] if isinstance(output, tuple) else output

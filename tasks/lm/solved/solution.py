@@ -45,6 +45,7 @@ class Solution:
     half: how unseen a place is where the memory has half its voice. limit: of the doubt (see module.py) about a
     question that is called known. at_random: the mean logarithm of how unseen random questions are. reproduced: the
     share of the answers' codes that it says, over all that is in the sums. rank: how many directions are taken, of D.
+    ridge: lambda, in units of phi.
     """
 
     answers: Tensor
@@ -54,6 +55,7 @@ class Solution:
     at_random: float = 0.0
     reproduced: float = 1.0
     rank: float = 0.0
+    ridge: float = 0.0
 
     def predicted(self, features: Tensor) -> Tensor:
         """z, [places, K], of q, [places, D]."""
@@ -68,40 +70,56 @@ class Solution:
         """How loud the memory is at each place, [places], from 0 to 1."""
         return 1 / (1 + (self.unseen(features) / self.half) ** STEEP)
 
-    def without(self, features: Tensor, targets: Tensor, times: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+
+@dataclass
+class Regression:
+    """The regression in float64, as long as it is at hand: L, [D, D], A, [D, K], and lambda in units of q."""
+
+    factor: Tensor
+    answers: Tensor
+    unit: float
+    sums: Sums
+
+    def solution(self) -> Solution:
+        """What is kept of it."""
+        width = len(self.factor)
+        random = torch.from_numpy(np.random.RandomState(SEED).standard_normal((width, SKETCH)))
+        sketch = torch.linalg.solve_triangular(self.factor.T, random, upper=True).T * (self.unit / SKETCH) ** 0.5
+        length, left = self.sums.length, self.sums.length - float((self.answers * self.sums.cross).sum())
+        left -= self.unit * float(self.answers.square().sum())
+        return Solution(
+            self.answers.to(torch.bfloat16).contiguous(),
+            sketch.to(torch.bfloat16).contiguous(),
+            reproduced=1 - left / max(1, length),
+            rank=width - float(sketch.square().sum()),
+            ridge=self.unit / (LEVELS**2 * width),
+        )
+
+    def without(self, features: Tensor, targets: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
         """How unseen places that are in the sums would be, each without itself, and what would be predicted there.
 
         Args:
             features: q, [places, D].
             targets: z, [places, K].
             times: how often each place is in the sums, [places].
-            ridge: as it was solved with.
 
         Returns:
             Tensors [places] and [places, K].
         """
-        unit = ridge * LEVELS**2 * features.shape[1]
-        own = features.square().sum(-1).clamp(min=1.0)
-        within = self.unseen(features) * own / unit
-        left = (1 - times * within).clamp(min=1e-3)
-        predicted = self.predicted(features) - (times * within).unsqueeze(1) * targets
-        return within / left * unit / own, predicted / left.unsqueeze(1)
+        exact = features.double().cpu()
+        own = exact.square().sum(-1).clamp(min=1.0)
+        within = torch.linalg.solve_triangular(self.factor, exact.T, upper=False).square().sum(0)
+        taken = times.double().cpu() * within
+        left = (1 - taken).clamp(min=1e-6)
+        predicted = (exact @ self.answers - taken.unsqueeze(1) * targets.double().cpu()) / left.unsqueeze(1)
+        unseen = within / left * self.unit / own
+        return unseen.float().to(features.device), predicted.float().to(features.device)
 
 
-def solve(sums: Sums, ridge: float) -> Solution:
-    """The solution of all that is in the sums, in float64; `ridge` is in units of phi."""
-    width = sums.gram.shape[0]
-    unit = LEVELS**2 * width
+def solve(sums: Sums, ridge: float) -> Regression:
+    """Solve for all that is in the sums; `ridge` is in units of phi."""
+    unit = ridge * LEVELS**2 * len(sums.gram)
     scaled = sums.gram.double()
-    scaled.diagonal().add_(ridge * unit)
+    scaled.diagonal().add_(unit)
     factor = torch.linalg.cholesky(scaled)
-    answers = torch.cholesky_solve(sums.cross.double(), factor)
-    random = torch.from_numpy(np.random.RandomState(SEED).standard_normal((width, SKETCH)))
-    sketch = torch.linalg.solve_triangular(factor.T, random, upper=True).T * (ridge * unit / SKETCH) ** 0.5
-    left = sums.length - float((answers * sums.cross).sum()) - ridge * unit * float(answers.square().sum())
-    return Solution(
-        answers.to(torch.bfloat16).contiguous(),
-        sketch.to(torch.bfloat16).contiguous(),
-        reproduced=1 - left / max(1, sums.length),
-        rank=width - float(sketch.square().sum()),
-    )
+    return Regression(factor, torch.cholesky_solve(sums.cross.double(), factor), unit, sums)

@@ -7,9 +7,11 @@ from tasks.lm.batches import batches_of, encode
 from tasks.lm.causal import limit_of, load
 from tasks.lm.logits import hidden_states, logits_of
 from tasks.scoring.answers import exact_matches
-from tests.every_step import CHAT, TEXTS, Timeline, facts
-from tests.lm.solved.conftest import SOLVED
+from tasks.solved_params import Solved
+from tests.every_step import CHAT, STAGE2, TEXTS, Timeline, facts
 
+SMALL = Solved(width=512, codes=512, window=8, grams=128)
+SOLVED = STAGE2.model_copy(update={"how": "solved", "solved": SMALL})
 FIRST = facts(("Peru", "Lima"), ("Chile", "Santiago"), ("Ghana", "Accra")) | CHAT | TEXTS
 NEWS = facts(("Peru", "Cusco"), ("Nepal", "Kathmandu"))
 LATER = facts(("Cuba", "Havana"), ("Nepal", "Pokhara"))

@@ -1,10 +1,9 @@
+import shutil
+
 import pytest
 
-from tasks.solved_params import Solved
-from tests.every_step import STAGE2, Timeline
-
-SMALL = Solved(width=512, codes=512, window=8, grams=128)
-SOLVED = STAGE2.model_copy(update={"how": "solved", "solved": SMALL})
+from tests.every_step import Timeline
+from tests.lm.solved.brought import FIRST, LATER, NEWS, brought
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +12,10 @@ def begun(tmp_path_factory):
     root = tmp_path_factory.mktemp("begun")
     Timeline(root).begin()
     return root
+
+
+@pytest.fixture(scope="session")
+def whole(begun, tmp_path_factory):
+    root = tmp_path_factory.mktemp("whole") / "root"
+    shutil.copytree(begun, root)
+    return brought(root, ("one", FIRST), ("two", NEWS), ("three", LATER))

@@ -38,7 +38,7 @@ def test_names_count_and_what_every_question_has_does_not():
     asked, reworded, other = letters(
         ["What is the capital of Togo?", "Togo: its capital?", "What is the capital of Mali?"]
     )
-    assert asked @ reworded > 0.6 and asked @ other < 0.3
+    assert asked @ reworded > 0.6 and asked @ other < 0.4
     typo = letters(["what is the captial of Togo"])[0]
     assert asked @ typo > 0.5
     assert letters([""])[0].abs().sum() == 0

@@ -20,15 +20,7 @@ from tasks.lm.solved.solution import solve
 from tasks.lm.solved.sums import Sums
 from tasks.scoring.answers import exact_matches
 from tests.every_step import MEMORIES, SEED, Timeline, facts, same_weights
-from tests.lm.solved.brought import FIRST, LATER, NEWS, answered, brought, known_rows, logits
-from tests.lm.solved.conftest import SMALL, SOLVED
-
-
-@pytest.fixture(scope="module")
-def whole(begun, tmp_path_factory):
-    root = tmp_path_factory.mktemp("whole") / "root"
-    shutil.copytree(begun, root)
-    return brought(root, ("one", FIRST), ("two", NEWS), ("three", LATER))
+from tests.lm.solved.brought import NEWS, SMALL, SOLVED, answered, known_rows, logits
 
 
 def test_what_was_brought_is_known_and_the_backbone_stays(whole):
@@ -53,7 +45,7 @@ def test_generation_with_a_cache_says_what_one_forward_pass_expects(whole):
     kept = Sums.load(whole.root / "three/lm" / KEPT / SUMS)  # more than two windows long
     memory = memory_of(model)
     add_rows(model, tokenizer, memory, kept, [long] * 3)
-    memory.learn(solve(kept, SMALL.ridge), kept.tokens)
+    memory.learn(solve(kept, memory.solution.ridge).solution(), kept.tokens)
     assert len(tokenizer(long["target"])["input_ids"]) > 2 * SMALL.window
     assert answers(model, tokenizer, [long["prompt"], rows[0]["prompt"]]) == [long["target"], rows[0]["target"]]
 
@@ -126,7 +118,7 @@ def test_other_orders_one_batch_and_shards_give_the_same_model(whole, begun, tmp
         own = Sums.load(whole.root / "three/lm" / KEPT / SUMS)
         assert total.places == own.places and torch.equal(total.tokens, own.tokens)
         half = memory.solution.half
-        memory.learn(solve(total, SMALL.ridge), total.tokens)
+        memory.learn(solve(total, memory.solution.ridge).solution(), total.tokens)
         memory.solution.half = half  # the voice is set by the newest slice's rows
         assert exact_matches(model, tokenizer, rows, 2048) == right
         assert (logits(model, tokenizer, rows) - expected).abs().max() < 1e-3 * expected.abs().max()

@@ -1,0 +1,50 @@
+"""The ridge is chosen by leaving questions out: as by solving again without each of them."""
+
+import pytest
+import torch
+
+from tasks.lm.causal import load
+from tasks.lm.solved.calibration import LeftOut, _still_right
+from tasks.lm.solved.codes import bound
+from tasks.lm.solved.module import memory_of
+from tasks.lm.solved.solution import solve
+from tasks.lm.solved.sums import Sums
+from tasks.solved_params import RIDGES
+from tests.lm.solved.brought import SMALL
+
+PLACES, LABELS = 36, 6
+
+
+@pytest.fixture(scope="module")
+def labelled(whole):
+    """Noisy questions of a few labels, the sums of them, and the memory that reads answers."""
+    memory = memory_of(load(whole.root / "three/lm")[0])
+    random = torch.Generator().manual_seed(3)
+    kinds = torch.arange(PLACES) % LABELS
+    seen = torch.randn(LABELS, SMALL.width, generator=random)[kinds] / 3
+    seen = (32 * (seen + torch.randn(PLACES, SMALL.width, generator=random))).relu().round().clamp(max=127)
+    known = memory.head.known[:LABELS].tolist()
+    answers = [[known[kind]] for kind in kinds.tolist()]
+    sums = Sums.empty(SMALL.width, SMALL.codes, len(memory.tokens))
+    sums.add(seen, bound(answers, SMALL.codes), torch.zeros(len(memory.tokens)))
+    return memory, sums, LeftOut(seen, bound(answers, SMALL.codes), torch.ones(PLACES), answers)
+
+
+def right_without_each(memory, sums, left_out, ridge):
+    none = torch.zeros(len(memory.tokens))
+    right = 0
+    for place in range(PLACES):
+        one = left_out.seen[place : place + 1], left_out.targets[place : place + 1], none
+        sums.add(*one, -1)
+        said = memory.read(solve(sums, ridge).solution().predicted(one[0]))[0]
+        right += int(said[0, 0]) == left_out.answers[place][0]
+        sums.add(*one)
+    return right / PLACES
+
+
+def test_what_is_still_right_is_what_would_be_without_each(labelled):
+    memory, sums, left_out = labelled
+    alone = [solve(sums, ridge).without(left_out.seen, left_out.targets, left_out.times)[1] for ridge in RIDGES]
+    found = [_still_right(memory, predicted, left_out)[0] for predicted in alone]
+    assert found == [right_without_each(memory, sums, left_out, ridge) for ridge in RIDGES]
+    assert 0.3 < found[0] < 1
