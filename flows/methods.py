@@ -18,6 +18,7 @@ from tasks import artifact
 from tasks.errors import BadInput, PerennialError, reason_of
 from tasks.params import PARAMS, Params, load_params
 from tasks.registry import store
+from tasks.reporting.kept_plot import draw_kept
 from tasks.reporting.methods_page import render_methods
 from tasks.reporting.methods_plots import draw_methods
 from tasks.reporting.methods_table import print_table
@@ -123,6 +124,7 @@ def _report(
     comparison = gather_comparison(params, finished, failed)
     with artifact.writing(root / PLOTS) as folder:
         draw_methods(comparison, folder)
+        draw_kept(comparison, folder)
     artifact.write_file(root / PAGE, render_methods(comparison, root / PLOTS).encode())
     artifact.write_file(root / TABLE, artifact.json_text(comparison).encode())
     print_table(console, comparison)

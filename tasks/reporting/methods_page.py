@@ -17,6 +17,9 @@ PICTURES = (
     ("methods_balance", "Keeping and learning",
      "The higher, the more is kept (stability); the further right, the better the news are learnt (plasticity). A "
      "method that freezes much of the network keeps well and learns badly; naive training does the opposite."),
+    ("methods_kept", "Where no old row may be kept",
+     "All that is true at the end, answered right, by the entries that keep nothing of the older data but what stands "
+     "in the model or beside it; pale, for comparison, entries that keep every row."),
 )  # fmt: skip
 TITLES = {
     "ppl": "perplexity", "s": "seconds", "kB": "kB kept beside the model", "MiB": "MiB of memory",
