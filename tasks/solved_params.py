@@ -14,7 +14,8 @@ class Solved(Section):
     place predicts. layers: so many of the backbone's, evenly from the top down, are looked at. grams: dimensions of
     the question's letters; 0 for none. gram_weight: of them beside the layers. ridge: of the regression, in units of
     the features' mean square. wordings: at most so many questions of a fact in a language; None: all. variations: of
-    each question, as people type it. scale: of the memory's logits.
+    each question, as people type it. scale: of the memory's logits. shards: that a slice's sums are made in, the same
+    sums whatever their number.
     """
 
     width: Annotated[int, Field(ge=64, le=2**15, multiple_of=64, strict=True)] = 2816
@@ -27,3 +28,4 @@ class Solved(Section):
     wordings: Positive | None = None
     variations: Annotated[int, Field(ge=0, le=16, strict=True)] = 1
     scale: Rate = 300.0
+    shards: Positive = 1
