@@ -18,6 +18,7 @@ from rich.console import Console
 
 from flows import timeline, update, walk
 from flows.comparing import Comparing
+from flows.isolation import StepFailed
 from flows.mapping import compare_with_prefect
 from flows.progress import Progress
 from flows.publish import NotAccepted, NotPublished, Published
@@ -211,6 +212,14 @@ def test_on_another_machine_a_part_is_done_without_the_runs_lock_and_its_sentenc
     origin = ["origin", "--relations", "data/raw/relations.yaml", "--out", "made"]
     with pytest.raises(BadInput, match="x/shard-0-of-2 is no part of what this machine would do for 'origin'"):
         sent.fn(Path("x/shard-0-of-2"), "origin", origin, project, 1)
+
+
+def test_after_ctrl_c_no_further_part_is_begun(project):
+    with walk.opened(project, Progress(Console(quiet=True))) as run:
+        run.stopped, token = True, walk.at_work.set(run)
+        with pytest.raises(StepFailed, match="It was stopped"):
+            timeline.do_part(Path("x/shard-0-of-2"), ["origin"], project, 1)
+        walk.at_work.reset(token)
 
 
 def test_where_prefect_can_map_nothing_the_step_makes_the_shards(server, solving, published, monkeypatch):
