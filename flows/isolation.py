@@ -29,7 +29,7 @@ class StepFailed(PerennialError):
 def run_isolated(
     argv: list[str],
     root: Path,
-    lock: int,
+    lock: int | None,
     module: str = CODE,
     on_line: Callable[[str], None] | None = None,
     environment: dict[str, str] | None = None,
@@ -39,7 +39,7 @@ def run_isolated(
     Args:
         argv: the step and its paths, as in dvc.yaml.
         root: the project's folder.
-        lock: the file descriptor of the run's lock.
+        lock: the file descriptor of the run's lock; None on another machine than the run's.
         module: what `python -m` is to run.
         on_line: is given each line that it prints.
         environment: variables that it gets besides this process's own.
@@ -55,7 +55,7 @@ def run_isolated(
             stdout=subprocess.PIPE if on_line else subprocess.DEVNULL,
             stderr=complaints,
             text=True,
-            pass_fds=(lock,),
+            pass_fds=() if lock is None else (lock,),
         )
         _alive.add(child)
         try:

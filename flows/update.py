@@ -6,7 +6,7 @@ parameters of the end for the outputs of the beginning. Nothing is ever committe
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from tasks.errors import BadInput, PerennialError
 from tasks.steps import Log, run_step
 
 Outcome = Literal["cached", "restored", "ran"]
+Ahead = Callable[[str, list[str]], None]  # takes a stage's address and its step's arguments
 PATIENCE = 30.0  # seconds that a short `dvc status` elsewhere is waited for
 
 
@@ -31,7 +32,9 @@ def bring_settings(graph: Graph, lock: int) -> dict[str, Outcome]:
     return {stage.addressing: update_stage(graph, stage, lock) for stage in settings}
 
 
-def update_stage(graph: Graph, stage: Any, lock: int, log: Log | None = None, isolated: bool = False) -> Outcome:
+def update_stage(
+    graph: Graph, stage: Any, lock: int, log: Log | None = None, isolated: bool = False, ahead: Ahead | None = None
+) -> Outcome:
     """Bring one stage up to date: leave it, restore it from DVC's run-cache, or run it.
 
     Args:
@@ -39,6 +42,7 @@ def update_stage(graph: Graph, stage: Any, lock: int, log: Log | None = None, is
         lock: file descriptor of the run's lock, for a child process.
         log: takes (step, values) while a step trains in this process.
         isolated: run the step in a process of its own.
+        ahead: is called before the step runs, and may do parts of its work.
 
     Raises:
         InputsChanged: an input or a parameter was edited meanwhile. Nothing is recorded; run again.
@@ -56,6 +60,8 @@ def update_stage(graph: Graph, stage: Any, lock: int, log: Log | None = None, is
             stage.remove_outs(ignore_remove=False, force=False)
             restored = restore(stage, graph.pull)
         if not restored:
+            if ahead:
+                ahead(stage.addressing, arguments_of(stage))
             _run(graph, stage, lock, log, isolated)
         with bookkeeping(graph, stage.addressing):
             _record(graph, stage, before)

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from flows.graph import Graph
 from flows.locks import only_run
 from flows.progress import Progress
 from flows.states import states
-from flows.update import Outcome, bring_settings, take_stage, update_stage
+from flows.update import Ahead, Outcome, bring_settings, take_stage, update_stage
 from tasks.artifact import read_json, verified, write_file
 from tasks.errors import PerennialError
 from tasks.params import PARAMS, load_params
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 LAST_RUN = Path(".perennial/last_run.json")
 EVALUATE = "evaluate"
+
+at_work: ContextVar["Run"] = ContextVar("run")  # here, as what stands in a flow's own module is sent to other machines
 
 
 class BelowFloor(PerennialError):
@@ -48,6 +51,8 @@ class Run:
     sync: bool = False  # with the DVC remote
     pushed: int | None = None  # files that were new there
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    ahead: Ahead | None = None  # does parts of a step's work beforehand
+    stopped: bool = False  # no further part is begun
     failed: bool = False  # a step or publishing did, as opposed to what schedules them
     published: "Published | None" = None
 
@@ -118,7 +123,7 @@ def bring(run: Run, address: str) -> Outcome:
     stage = next(stage for stage in run.graph.stages if stage.addressing == address)
     with run.progress.step(address) as shown:
         run.failed = True
-        outcome = update_stage(run.graph, stage, run.lock, shown.log, run.isolated)
+        outcome = update_stage(run.graph, stage, run.lock, shown.log, run.isolated, run.ahead)
         run.failed = False
         shown.outcome = outcome
     if outcome != "cached" or address not in run.outcomes:  # a second walk of the same run doesn't undo the count

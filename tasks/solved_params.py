@@ -17,7 +17,8 @@ class Solved(Section):
     the question's letters; 0 for none. gram_weight: of them beside the layers. ridge: of the regression, in units of
     the features' mean square; None: the one of RIDGES under which most questions are answered that are left out.
     wordings: at most so many questions of a fact in a language; None: all. variations: of each question, as people
-    type it. scale: of the memory's logits.
+    type it. scale: of the memory's logits. shards: that a slice's sums are made in, the same sums whatever their
+    number.
     """
 
     width: Annotated[int, Field(ge=64, le=2**15, multiple_of=64, strict=True)] = 2816
@@ -30,3 +31,4 @@ class Solved(Section):
     wordings: Positive | None = None
     variations: Annotated[int, Field(ge=0, le=16, strict=True)] = 1
     scale: Rate = 300.0
+    shards: Positive = 1

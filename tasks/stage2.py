@@ -1,10 +1,11 @@
 """Stage 2: freeze the backbone and train only the LM head, on the slice's rows and on older ones; or solve it."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 from tasks import artifact
-from tasks.corpus.slices import load_examples, load_manners
+from tasks.corpus.slices import Examples, load_examples, load_manners
 from tasks.lm.batches import encode
 from tasks.lm.causal import limit_of, load, save, shorten, untie
 from tasks.lm.head import FEATURE_TOKENS, features, refit_head, rows_for_the_head
@@ -13,13 +14,16 @@ from tasks.lm.pretrained import stage2_for
 from tasks.lm.shares import at_most
 from tasks.lm.solved.calibration import solve_for
 from tasks.lm.solved.files import has_memory, save_memory
-from tasks.lm.solved.learn import begun, learn_slice, unlearn
+from tasks.lm.solved.learn import begun, learn_slice, questions_of, unlearn
+from tasks.lm.solved.shards import add_shards, is_made, make_shard, shards_in
 from tasks.params import Stage2
 from tasks.solved_params import Solved
 from tasks.steps import Log
 
 
-def stage2(settings: Stage2, seed: int, examples: Path, stage1: Path, out: Path, log: Log) -> None:
+def stage2(
+    settings: Stage2, seed: int, examples: Path, stage1: Path, out: Path, log: Log, scratch: Path | None = None
+) -> None:
     """Refit the head of the model in `stage1`; what its methods keep for the next slice is handed on.
 
     The model is handed on as it is without epochs, without rows to refit its head on, and where the model knew
@@ -27,10 +31,11 @@ def stage2(settings: Stage2, seed: int, examples: Path, stage1: Path, out: Path,
     `rows: fresh` asks for just that, and gets it where older rows were left to choose from; an anchor holds what it
     can.
 
-    `how: solved` trains nothing: what the slice brings is added to the sums of the solved memory.
+    `how: solved` trains nothing: what the slice brings is added to the sums of the solved memory. Where that is done in
+    shards, those that lie in `scratch` are taken, and the others left there until the end.
     """
     if settings.how == "solved":
-        _solve(settings.solved, seed, examples, stage1, out, log)
+        _solve(settings.solved, seed, examples, stage1, out, log, shards(settings, scratch) if scratch else [])
         return
     older = artifact.read_json(artifact.verified(stage1) / OLDER)
     fresh = load_examples(examples).train
@@ -57,17 +62,34 @@ def stage2(settings: Stage2, seed: int, examples: Path, stage1: Path, out: Path,
             shutil.copytree(stage1 / METHOD, folder / METHOD)
 
 
-def _solve(settings: Solved, seed: int, examples: Path, stage1: Path, out: Path, log: Log) -> None:
+def shards(settings: Stage2, scratch: Path) -> list[Path]:
+    """Where the shards of a slice's sums lie, or are to lie; none where it is summed up at once."""
+    solved = settings.how == "solved" and settings.solved.shards > 1
+    return shards_in(scratch, settings.solved.shards) if solved else []
+
+
+def shard(settings: Stage2, seed: int, examples: Path, stage1: Path, out: Path) -> None:
+    """Make one of the shards of a slice's sums, unless it is there or the slice has nothing to learn."""
+    fresh = load_examples(examples)
+    if is_made(out) or not _asks(fresh):
+        return
+    model, tokenizer = load(stage1)
+    memory, _ = begun(model, tokenizer, settings.solved, fresh, stage1)
+    make_shard(model, tokenizer, memory, questions_of(fresh.train, settings.solved, examples, seed), out)
+
+
+def _solve(settings: Solved, seed: int, examples: Path, stage1: Path, out: Path, log: Log, parts: list[Path]) -> None:
     fresh = load_examples(examples)
     erases = bool(fresh.erased) and has_memory(stage1)
-    if not erases and not any(row["prompt"] for row in fresh.train):
+    if not (erases or _asks(fresh)):
         with artifact.writing(out) as folder:
             hand_on(stage1, folder)
         return
     model, tokenizer = load(stage1)
     memory, kept = begun(model, tokenizer, settings, fresh, stage1)
     unlearn(model, tokenizer, memory, kept, examples)
-    rows = learn_slice(model, tokenizer, memory, kept, fresh, examples, seed)
+    add = partial(add_shards, model, tokenizer, memory, kept.sums, parts) if parts else None
+    rows = learn_slice(model, tokenizer, memory, kept, fresh, examples, seed, add)
     solve_for(model, tokenizer, memory, kept.sums, rows, seed)
     assert memory.solution
     added = {"rows": len(rows), "places": kept.sums.places, "reproduced": memory.solution.reproduced}
@@ -77,3 +99,7 @@ def _solve(settings: Solved, seed: int, examples: Path, stage1: Path, out: Path,
         save_memory(memory, folder)
         kept.save(folder)
         artifact.write_rows(folder / LOG, [{"step": 1, **added}])
+
+
+def _asks(examples: Examples) -> bool:
+    return any(row["prompt"] for row in examples.train)

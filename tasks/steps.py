@@ -3,8 +3,9 @@
 A step's signature is its contract. An argument of type Path comes from the command line; one whose type is
 a section of params.yaml is that section; `seed` is the seed; `scratch` is a folder, kept between a killed run
 and the next, that belongs to exactly these inputs; `log` takes (step, values) while the step trains.
-Two options no step knows: `--settings path` is read in the place of params.yaml, and `--cost path` is where seconds
-and memory are written, which belong to no stage: they are others on every machine.
+Three options no step knows: `--settings path` is read in the place of params.yaml, `--cost path` is where seconds and
+memory are written, which belong to no stage: they are others on every machine, and `--shard path` is one of the parts
+of its work that other processes may do beforehand: that is then all that is done.
 """
 
 import hashlib
@@ -33,6 +34,9 @@ STEPS = (
 )  # fmt: skip
 SINGLE = ("seed", "kind")  # keys of params.yaml that are no section, by the arguments' own names
 COMPUTING = ("encoder", "retriever", "pretrain", "stage1", "stage2", "evaluate", "naive")  # with torch, in threads
+SHARDED = (
+    "stage2",
+)  # steps that have `shards` beside them, where parts of their work lie, and `shard`, which does one
 THREADS = "threads"  # of torch; another number gives other bytes
 SCRATCH = Path(".perennial/scratch")
 LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "sentence-transformers", "numpy")  # whose versions decide
@@ -50,12 +54,11 @@ def run_step(argv: list[str], log: Log | None = None, live: bool = True) -> None
         BadInput: an unknown step, or an argument that is missing or unknown.
     """
     step, paths = _parse(argv)
-    params = load_params(paths.pop("settings", PARAMS))
-    function = _function(step)
-    cost = paths.pop("cost", None)
-    arguments = _arguments(step, function, params, paths)
-    if "scratch" in inspect.signature(function).parameters:
-        arguments["scratch"] = SCRATCH / f"{step}-{_key(step, arguments, params)[:16]}"
+    cost, part = paths.pop("cost", None), paths.pop("shard", None)
+    function, params, arguments = _prepared(step, paths)
+    if part:
+        _do_shard(step, part, arguments, params)
+        return
     started = time.monotonic()
     _call(function, step, arguments, params, log, live)
     if cost:
@@ -63,6 +66,17 @@ def run_step(argv: list[str], log: Log | None = None, live: bool = True) -> None
         artifact.write_file(cost, (json.dumps(content, sort_keys=True) + "\n").encode())
     if "scratch" in arguments:
         shutil.rmtree(arguments["scratch"], ignore_errors=True)
+
+
+def missing_shards(argv: list[str]) -> list[Path]:
+    """The parts of a step's work that a process each may do now, by `--shard`; the step itself does what is missing."""
+    step, paths = _parse(argv)
+    if step not in SHARDED:
+        return []
+    paths.pop("cost", None)
+    _, _, arguments = _prepared(step, paths)
+    parts = _function(step, "shards")(arguments["settings"], arguments["scratch"])
+    return [part for part in parts if not (part / artifact.MANIFEST).is_file()]
 
 
 def usage(argv: list[str]) -> str:
@@ -90,8 +104,35 @@ def _parse(argv: list[str]) -> tuple[str, dict[str, Path]]:
     return step, {name[2:]: Path(value) for name, value in zip(names, values, strict=True)}
 
 
-def _function(step: str) -> Callable[..., None]:
-    return getattr(importlib.import_module(f"tasks.{step}"), step)
+def _prepared(step: str, paths: dict[str, Path]) -> tuple[Callable[..., None], Params, dict[str, Any]]:
+    """A step's function, all parameters, and what it is called with."""
+    params = load_params(paths.pop("settings", PARAMS))
+    function = _function(step)
+    arguments = _arguments(step, function, params, paths)
+    if "scratch" in inspect.signature(function).parameters:
+        arguments["scratch"] = SCRATCH / f"{step}-{_key(step, arguments, params)[:16]}"
+    return function, params, arguments
+
+
+def _do_shard(step: str, part: Path, arguments: dict[str, Any], params: Params) -> None:
+    """Do one part of a step's work.
+
+    Raises:
+        BadInput: it belongs to other inputs, settings or code, or to a machine that computes otherwise.
+    """
+    if step not in SHARDED or part.parent != arguments["scratch"]:
+        raise BadInput(
+            f"{part} is no part of what this machine would do for '{step}'. The machines that share a slice need the "
+            "same folder, code, libraries, threads and kind of processor."
+        )
+    function = _function(step, "shard")
+    given = arguments | {"out": part}
+    _call(function, step, {name: given[name] for name in inspect.signature(function).parameters}, params, None, False)
+
+
+def _function(step: str, name: str = "") -> Callable[..., Any]:
+    """A step, or what stands beside it under another name."""
+    return getattr(importlib.import_module(f"tasks.{step}"), name or step)
 
 
 def _arguments(step: str, function: Callable[..., None], params: Params, paths: dict[str, Path]) -> dict[str, Any]:
@@ -139,7 +180,8 @@ def _key(step: str, arguments: dict[str, Any], params: Params) -> str:
     }
     settings = {name: repr(value) for name, value in arguments.items() if not isinstance(value, Path)}
     code = [closure.code_sum(f"tasks.{step}"), *(f"{name} {version(name)}" for name in LIBRARIES)]
-    machine = [platform.machine(), torch.__version__, torch.backends.cpu.get_cpu_capability(), params.threads]
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability()
+    machine = [platform.machine(), torch.__version__, device, params.threads]
     return hashlib.sha256(json.dumps([step, inputs, settings, code, machine], sort_keys=True).encode()).hexdigest()
 
 

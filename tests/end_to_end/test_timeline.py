@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.artifact import file_sum
+from tasks.artifact import file_sum, manifest_sum
+from tasks.lm.solved.files import SUMS
+from tasks.lm.solved.sums import places_in
+from tasks.steps import missing_shards, run_step
 from tests import warm
-from tests.end_to_end.project import make_project, write_slice
+from tests.end_to_end.project import make_project, set_params, write_slice
 
 COMMAND = [sys.executable, "-c", "from flows.commands import main; main()"]
 NO_PREFECT = {"PREFECT_API_URL": "http://127.0.0.1:9/api"}  # whose server takes seconds to start
@@ -105,6 +108,22 @@ def test_dvc_repro_elsewhere_gives_the_same_models(project, clone):
     dvc(clone, "repro")
     assert model_sums(clone) == model_sums(project[0])
     assert "were up to date" in perennial(clone, "run")  # and the flow has nothing to do after dvc
+
+
+def test_processes_that_share_the_sums_of_a_slice_leave_the_model_of_one(project, clone, monkeypatch):
+    words = ["stage2", "--examples", "data/examples/2020", "--stage1", "models/2020/stage1", "--out"]
+    for folder in words[2:5:2]:
+        shutil.copytree(project[0] / folder, clone / folder)
+    monkeypatch.chdir(clone)
+    for shards, out in ((1, "alone"), (2, "shared")):
+        set_params(clone, stage2={"how": "solved", "solved": {"width": 256, "codes": 256, "shards": shards}})
+        for part in missing_shards([*words, out]):
+            environment = os.environ | {"PYTHONPATH": str(clone)}
+            done = warm.run(clone, "tasks", [*words, out, "--shard", str(part)], environment)
+            assert done.returncode == 0 and places_in(part / SUMS), done.stdout
+        assert missing_shards([*words, out]) == []
+        run_step([*words, out], live=False)
+    assert manifest_sum(clone / "alone") == manifest_sum(clone / "shared")
 
 
 def test_the_registry_compares_and_the_chat_answers(project):

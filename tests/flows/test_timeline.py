@@ -2,9 +2,12 @@
 
 import sys
 from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from types import ModuleType
 from uuid import UUID
 
+import cloudpickle
 import pytest
 from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, TaskRunFilter, TaskRunFilterFlowRunId
@@ -13,17 +16,22 @@ from prefect.states import Running
 from prefect.testing.utilities import prefect_test_harness
 from rich.console import Console
 
-from flows import timeline, walk
+from flows import timeline, update, walk
 from flows.comparing import Comparing
+from flows.isolation import StepFailed
 from flows.mapping import compare_with_prefect
 from flows.progress import Progress
 from flows.publish import NotAccepted, NotPublished, Published
 from tasks import machine
-from tasks.errors import BadInput
+from tasks.artifact import manifest_sum
+from tasks.errors import BadInput, Corrupt
 from tasks.params import load_params
 from tasks.scoring.gate import Rule
+from tasks.steps import run_step
+from tests.every_step import SEED, STAGE2, Timeline, begin_examples, facts
 from tests.flows.conftest import HEADER, STAGES
 from tests.flows.test_remote import name_remote
+from tests.lm.solved.conftest import SMALL
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +153,86 @@ def test_one_that_was_away_is_tried_again_and_then_all_is_well(server, project, 
     monkeypatch.setattr(sys.modules["flows.publish"], "publish_timeline", lambda root: answers.pop(0))
     monkeypatch.setattr(timeline, "DELAYS", (0.0, 0.0, 0.0))
     assert timeline.timeline(str(project), return_state=True).name == "Completed"
+
+
+SUMS = """
+stages:
+  stage2:
+    foreach: {one: {}}
+    do:
+      cmd: python -m tasks stage2 --examples examples/${key} --stage1 ${key}/stage1 --out out/${key}
+      deps: ["examples/${key}", "${key}/stage1"]
+      params: [stage2]
+      outs: ["out/${key}"]
+"""
+
+
+@pytest.fixture
+def solving(project, monkeypatch):
+    """The project with one stage, that learns a slice in two shards."""
+    settings = STAGE2.model_copy(update={"how": "solved", "solved": SMALL})
+    lesson = Timeline(project, stage2=settings)
+    begin_examples(project)
+    lesson.bring_examples("one", facts(("Peru", "Lima"), ("Chile", "Santiago")), "base")
+    lesson.bring_model("one", "base")
+    in_two = settings.model_copy(update={"solved": SMALL.model_copy(update={"shards": 2})})
+    params = load_params().model_copy(update={"seed": SEED, "threads": 1, "stage2": in_two})
+    (project / "params.yaml").write_text(params.model_dump_json())
+    (project / "dvc.yaml").write_text(SUMS)
+
+    monkeypatch.setattr(update, "run_step", partial(run_step, live=False))
+    monkeypatch.setattr(timeline, "run_isolated", lambda argv, root, lock: run_step(argv))
+    return project
+
+
+PARTS = [f"stage2@one shard-{number}-of-2" for number in range(2)]
+
+
+def test_the_shards_of_a_slices_sums_are_tasks_and_what_they_leave_is_what_one_process_leaves(
+    server, solving, published, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.lm.solved.shards.make_shard", None)  # the step itself makes none
+        weights = solving / "one/stage1/model.safetensors"
+        whole = weights.read_bytes()
+        weights.write_bytes(whole[:-1])
+        with pytest.raises(Corrupt, match=r"one/stage1/model.safetensors was changed"):
+            through_prefect(solving)
+        wait_for(("Failed", dict.fromkeys([*PARTS, "stage2@one"], "Failed")))
+        weights.write_bytes(whole)
+        through_prefect(solving)
+        wait_for(("Completed", dict.fromkeys([*PARTS, "stage2@one", "publish"], "Completed")))
+        through_prefect(solving)
+        wait_for(("Completed", {"stage2@one": "Cached", "publish": "Completed"}))
+    assert manifest_sum(solving / "out/one") == manifest_sum(solving / "one/lm")
+
+
+def test_on_another_machine_a_part_is_done_without_the_runs_lock_and_its_sentence_comes_back(project):
+    sent = cloudpickle.loads(cloudpickle.dumps([timeline.sums, timeline.stage, timeline.timeline]))[0]
+    origin = ["origin", "--relations", "data/raw/relations.yaml", "--out", "made"]
+    with pytest.raises(BadInput, match="x/shard-0-of-2 is no part of what this machine would do for 'origin'"):
+        sent.fn(Path("x/shard-0-of-2"), "origin", origin, project, 1)
+
+
+def test_after_ctrl_c_no_further_part_is_begun(project):
+    with walk.opened(project, Progress(Console(quiet=True))) as run:
+        run.stopped, token = True, walk.at_work.set(run)
+        with pytest.raises(StepFailed, match="It was stopped"):
+            timeline.do_part(Path("x/shard-0-of-2"), ["origin"], project, 1)
+        walk.at_work.reset(token)
+
+
+def test_where_prefect_can_map_nothing_the_step_makes_the_shards(server, solving, published, monkeypatch):
+    def away(*arguments):
+        raise ConnectionError
+
+    monkeypatch.setattr(timeline.sums, "map", away)
+    with walk.opened(solving, Progress(Console(quiet=True))) as run:
+        with pytest.raises(ConnectionError):
+            timeline.walk_with_prefect(run)
+        assert not run.failed
+        walk.walk(run)
+    assert manifest_sum(solving / "out/one") == manifest_sum(solving / "one/lm")
 
 
 def state_of(client, name: UUID) -> str:

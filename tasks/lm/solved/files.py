@@ -3,13 +3,13 @@
 import hashlib
 from pathlib import Path
 
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks import artifact
 from tasks.lm.solved.module import Memory
 from tasks.lm.solved.solution import Solution
+from tasks.lm.solved.sums import places_in
 from tasks.solved_params import Solved
 
 SETTINGS, TENSORS = "solved.json", "solved.safetensors"
@@ -27,7 +27,7 @@ def save_memory(memory: Memory, folder: Path) -> None:
     """Write beside the weights what it takes to answer."""
     assert memory.solution is not None
     solution = memory.solution
-    told = {"settings": memory.settings.model_dump(), "backbone": backbone_sum(folder)}
+    told = {"settings": memory.settings.model_dump(exclude={"shards"}), "backbone": backbone_sum(folder)}
     told |= {name: getattr(solution, name) for name in SET_BY_ROWS}
     artifact.write_json(folder / SETTINGS, told)
     parts = {"answers": solution.answers, "sketch": solution.sketch}
@@ -50,12 +50,10 @@ def load_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
 
 def size_of(folder: Path) -> dict[str, float]:
     """How full the memory of the model in a folder is, and how large: see docs/formats.md."""
-    with safe_open(folder / KEPT / SUMS, "pt") as file:
-        places = int(file.metadata()["places"])
     told = artifact.read_json(folder / SETTINGS)
     return {
         "features": told["settings"]["width"],
-        "places": places,
+        "places": places_in(folder / KEPT / SUMS),
         "rank": told["rank"],
         "reproduced": told["reproduced"],
         "kept_bytes": sum(path.stat().st_size for path in (folder / KEPT).iterdir()),

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from tasks.corpus.language import told_again
 from tasks.corpus.slices import Examples, Row, language_of, load_manners, slice_of, undone_by
 from tasks.errors import BadInput
 from tasks.lm.adapters import description_of
-from tasks.lm.batches import Sequence, batches_of, encode
+from tasks.lm.batches import Sequence, by_length, collate, encode
 from tasks.lm.causal import limit_of
 from tasks.lm.logits import head_of
 from tasks.lm.mixing import Variation
@@ -32,6 +32,8 @@ from tasks.lm.solved.files import FACTS, KEPT, SLICES, SUMS, backbone_sum, known
 from tasks.lm.solved.module import TOKENS, Memory, memory_of
 from tasks.lm.solved.sums import Sums
 from tasks.solved_params import Solved
+
+FREE = ("ridge", "scale", "shards")  # settings that decide nothing about what is in the sums
 
 
 @dataclass
@@ -77,8 +79,8 @@ def begun(
             model has adapters.
     """
     if memory := memory_of(model):
-        fixed, now = memory.settings, settings.model_copy(update={"scale": memory.settings.scale})
-        if fixed.model_copy(update={"ridge": now.ridge}) != now:
+        fixed, now = memory.settings, settings
+        if fixed.model_copy(update={name: getattr(now, name) for name in FREE}) != now:
             raise BadInput(
                 f"The solved memory in {folder} was begun with {_sizes(fixed)}, and stage2.solved in params.yaml now "
                 f"says {_sizes(now)}. Put it back, or run the timeline anew from its oldest slice."
@@ -108,15 +110,21 @@ def learn_slice(
     examples: Examples,
     folder: Path,
     seed: int,
+    add: Callable[[list[Row]], None] | None = None,
 ) -> list[Row]:
     """Add a slice to the sums, and take out the facts that it overrides; the rows that were added.
+
+    `add` adds rows to the sums that are kept; by default they are added here and at once.
 
     Raises:
         BadInput: the rows of an overridden fact can't be rendered again as they were learnt.
     """
     settings = memory.settings
     rows = questions_of(examples.train, settings, folder, seed)
-    add_rows(model, tokenizer, memory, kept.sums, rows)
+    if add:
+        add(rows)
+    else:
+        add_rows(model, tokenizer, memory, kept.sums, rows)
     about: dict[str, list[Row]] = {}
     for row in rows:
         if row["fact"]:
@@ -159,8 +167,9 @@ def add_rows(
     sums: Sums,
     rows: list[Row],
     sign: int = 1,
+    shard: tuple[int, int] = (0, 1),
 ) -> None:
-    """Add rows to the sums, or take them out again, by forward passes alone.
+    """Add rows to the sums, or take them out again, by forward passes alone; of a shard, see `places_of`.
 
     Raises:
         BadInput: where an answer begins can't be told by this tokenizer's tokens.
@@ -172,7 +181,7 @@ def add_rows(
             f"The tokenizer of this model writes the beginning of an answer in other tokens behind '{said}' than by "
             "itself, so a solved memory would not find it. Choose another model, or `stage2: {how: refit}`."
         )
-    for seen, answers, times, _ in places_of(model, memory, sequences):
+    for seen, answers, times, _ in places_of(model, memory, sequences, shard):
         used = [token for each, number in zip(answers, times.tolist(), strict=True) for token in each * number]
         counts = torch.bincount(torch.tensor(used), minlength=len(sums.tokens))
         targets = bound(answers, memory.settings.codes).to(model.device)
@@ -181,16 +190,19 @@ def add_rows(
 
 @torch.no_grad()
 def places_of(
-    model: PreTrainedModel, memory: Memory, sequences: list[Sequence]
+    model: PreTrainedModel, memory: Memory, sequences: list[Sequence], shard: tuple[int, int] = (0, 1)
 ) -> Iterator[tuple[Tensor, list[list[int]], Tensor, Tensor]]:
     """Of places that predict, batch by batch: q, [places, D]; the tokens that follow; how often it occurs, [places];
     and whether an answer begins there, [places].
+
+    A shard, by its number and how many there are, has every so manieth batch: the batches are always the same.
     """
     times = Counter((tuple(each.ids), each.start) for each in sequences)
     distinct = [Sequence(list(ids), start) for ids, start in times]
     counts, window = list(times.values()), memory.settings.window
     model.eval()
-    for run, batch in batches_of(distinct, TOKENS, model.device):
+    for run in by_length([len(each.ids) for each in distinct], TOKENS)[shard[0] :: shard[1]]:
+        batch = collate([distinct[index] for index in run], model.device)
         places, answers, repeats = [], [], []
         for row, index in enumerate(run):
             ids = distinct[index].ids
@@ -208,7 +220,7 @@ def rows_sum(rows: list[Row]) -> str:
 
 
 def _sizes(settings: Solved) -> str:
-    return ", ".join(f"{name} {value}" for name, value in settings.model_dump().items() if name != "scale")
+    return ", ".join(f"{name} {value}" for name, value in settings.model_dump().items() if name not in FREE)
 
 
 def _wording(row: Row) -> int:

@@ -1,11 +1,10 @@
 from random import Random
 
-import pytest
 import torch
 
-from tasks.errors import BadInput
 from tasks.lm.solved import sums as module
-from tasks.lm.solved.sums import Sums
+from tasks.lm.solved.features import HIGHEST
+from tasks.lm.solved.sums import MOST_PLACES, Sums, places_in
 
 WIDTH, CODES, WORDS = 64, 128, 50
 
@@ -71,10 +70,36 @@ def test_half_of_what_is_symmetric_is_stored_and_all_comes_back(tmp_path):
     assert same(sums, Sums.load(tmp_path / "sums.safetensors"))
     numbers = WIDTH * (WIDTH + 1) // 2 + WIDTH * CODES + WORDS
     assert (tmp_path / "sums.safetensors").stat().st_size < 4 * numbers + 500
+    assert places_in(tmp_path / "sums.safetensors") == sums.places
 
 
-def test_sums_that_would_overflow_are_refused(monkeypatch):
-    monkeypatch.setattr(module, "MOST_PLACES", 50)
+def test_the_same_sums_are_the_same_bytes(tmp_path):
     sums = summed(a_batch(1))
-    with pytest.raises(BadInput, match="holds 50 places at most, and this slice brings it to 60"):
-        sums.add(*a_batch(2))
+    for number in range(20):
+        sums.save(tmp_path / str(number))
+    assert len({(tmp_path / str(number)).read_bytes() for number in range(20)}) == 1
+
+
+def test_more_places_than_fit_in_32_bits_are_summed_exactly_in_64(tmp_path):
+    seen, words = torch.full((MOST_PLACES + 1, WIDTH), float(HIGHEST)), torch.zeros(WORDS)
+    sums = summed((seen, torch.ones(len(seen), CODES), words))
+    largest = HIGHEST**2 * (MOST_PLACES + 1)
+    assert largest > torch.iinfo(torch.int32).max
+    assert sums.gram.unique().tolist() == [largest] and sums.cross.unique().tolist() == [HIGHEST * len(seen)]
+    sums.save(tmp_path / "sums.safetensors")
+    assert same(sums, Sums.load(tmp_path / "sums.safetensors"))
+
+
+def test_the_bytes_are_those_of_what_is_in_the_sums_however_many_there_were_before(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "MOST_PLACES", 50)
+    few, many, merged = summed(a_batch(1)), summed(a_batch(1), a_batch(2)), summed(a_batch(1))
+    merged.merge(summed(a_batch(2)))
+    assert (few.gram.dtype, many.gram.dtype) == (torch.int32, torch.int64)
+    for kind in (few, many, merged):
+        assert kind.gram.dtype == kind.cross.dtype == kind.tokens.dtype
+    assert same(many, merged)
+    many.add(*a_batch(2), sign=-1)
+    merged.merge(summed(a_batch(2)), sign=-1)
+    for name, sums in (("few", few), ("less", many), ("parted", merged)):
+        sums.save(tmp_path / name)
+        assert (tmp_path / name).read_bytes() == (tmp_path / "few").read_bytes()
