@@ -34,9 +34,7 @@ STEPS = (
 )  # fmt: skip
 SINGLE = ("seed", "kind")  # keys of params.yaml that are no section, by the arguments' own names
 COMPUTING = ("encoder", "retriever", "pretrain", "stage1", "stage2", "evaluate", "naive")  # with torch, in threads
-SHARDED = (
-    "stage2",
-)  # steps that have `shards` beside them, where parts of their work lie, and `shard`, which does one
+SHARDED = ("stage2",)  # beside these stand `shards`, where parts of their work lie, and `shard`, which does one
 THREADS = "threads"  # of torch; another number gives other bytes
 SCRATCH = Path(".perennial/scratch")
 LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "sentence-transformers", "numpy")  # whose versions decide
