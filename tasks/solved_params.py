@@ -15,7 +15,7 @@ class Solved(Section):
     width: D, of the features; the sums take D^2. codes: K, of a token's code. window: tokens of an answer that one
     place predicts. layers: so many of the backbone's, evenly from the top down, are looked at. grams: dimensions of
     the question's letters; 0 for none. gram_weight: of them beside the layers. ridge: of the regression, in units of
-    the features' mean square; None: the one of RIDGES under which most questions are answered that are left out.
+    the features' mean square; None: the least of RIDGES under which most questions that are left out are answered.
     wordings: at most so many questions of a fact in a language; None: all. variations: of each question, as people
     type it. scale: of the memory's logits. shards: that a slice's sums are made in, the same sums whatever their
     number.

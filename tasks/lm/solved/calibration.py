@@ -39,10 +39,10 @@ def solve_for(
 ) -> None:
     """Let the memory speak as its sums say, and set its voice, and what counts as known, by rows that are in them.
 
-    Of a sample of the rows, those about facts if there are any, each question is left out: the ridge is the one under
-    which most are still answered, the memory has half its voice where a place is SLACK times as unseen as all but LOST
-    of them, and it knows a question that it doubts no more. What an older slice set stays, if it is more: it moves with
-    how unseen questions at random have become.
+    Of a sample of the rows, those about facts if there are any, each question is left out: the ridge is the least under
+    which about as many as can be are still answered, the memory has half its voice where a place is SLACK times as
+    unseen as all but LOST of them, and it knows a question that it doubts no more. What an older slice set stays, if it
+    is more: it moves with how unseen questions at random have become.
     """
     before = memory.solution
     about = at_most([row for row in rows if row["fact"]] or rows, CALIBRATING, seed)
@@ -61,23 +61,23 @@ def solve_for(
 
 
 def _regression(memory: Memory, sums: Sums, left_out: LeftOut | None) -> tuple[Solution, Tensor, Tensor]:
-    """The solution under the best of the ridges; how unseen each question would be without itself, and what would be
-    predicted for it.
+    """The solution under the first of the ridges that is no worse than the best by more than a standard error of its
+    share of right answers (Breiman et al. 1984, section 3.4.3: so that it does not change with every slice); how unseen
+    each question would be without itself, and what would be predicted for it.
     """
     last = memory.solution.ridge if memory.solution else RIDGES[0]
     asked_for = memory.settings.ridge
     if not left_out:
         return solve(sums, asked_for or last).solution(), torch.empty(0), torch.empty(0)
     memory.know(sums.tokens)
-    best: tuple[tuple[float, float], Solution, Tensor, Tensor] | None = None
+    tried: list[tuple[float, Solution, Tensor, Tensor]] = []
     for ridge in (asked_for,) if asked_for else RIDGES:
         regression = solve(sums, ridge)
         unseen, predicted = regression.without(left_out.seen, left_out.targets, left_out.times)
-        right = _still_right(memory, predicted, left_out)
-        if not best or right > best[0]:
-            best = right, regression.solution(), unseen, predicted
-    assert best
-    return best[1:]
+        tried.append((_still_right(memory, predicted, left_out), regression.solution(), unseen, predicted))
+    most = max(each[0] for each in tried)
+    error = (most * (1 - most) / len(left_out.answers)) ** 0.5
+    return next(each[1:] for each in tried if each[0] >= most - error)
 
 
 def _left_out(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory: Memory, rows: list[Row]) -> LeftOut:
@@ -90,10 +90,8 @@ def _left_out(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory
     return LeftOut(seen, targets, times, [answer for part in parts for answer in part[3]])
 
 
-def _still_right(memory: Memory, predicted: Tensor, left_out: LeftOut) -> tuple[float, float]:
-    """The share of questions whose answer can be read from what is predicted without each of them; to decide between
-    equals, minus the square error.
-    """
+def _still_right(memory: Memory, predicted: Tensor, left_out: LeftOut) -> float:
+    """The share of questions whose answer can be read from what is predicted without each of them."""
     tokens = memory.read(predicted)[0].tolist()
     right = [said[: len(wanted)] == wanted for said, wanted in zip(tokens, left_out.answers, strict=True)]
-    return sum(right) / len(right), -float((predicted - left_out.targets).square().mean())
+    return sum(right) / len(right)

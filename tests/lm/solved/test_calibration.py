@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tasks.lm.causal import load
-from tasks.lm.solved.calibration import LeftOut, _still_right
+from tasks.lm.solved.calibration import LeftOut, _regression, _still_right
 from tasks.lm.solved.codes import bound
 from tasks.lm.solved.module import memory_of
 from tasks.lm.solved.solution import solve
@@ -26,7 +26,9 @@ def labelled(whole):
     known = memory.head.known[:LABELS].tolist()
     answers = [[known[kind]] for kind in kinds.tolist()]
     sums = Sums.empty(SMALL.width, SMALL.codes, len(memory.tokens))
-    sums.add(seen, bound(answers, SMALL.codes), torch.zeros(len(memory.tokens)))
+    counts = torch.bincount(torch.tensor(answers).flatten(), minlength=len(memory.tokens))
+    sums.add(seen, bound(answers, SMALL.codes), counts)
+    memory.know(sums.tokens)
     return memory, sums, LeftOut(seen, bound(answers, SMALL.codes), torch.ones(PLACES), answers)
 
 
@@ -45,6 +47,22 @@ def right_without_each(memory, sums, left_out, ridge):
 def test_what_is_still_right_is_what_would_be_without_each(labelled):
     memory, sums, left_out = labelled
     alone = [solve(sums, ridge).without(left_out.seen, left_out.targets, left_out.times)[1] for ridge in RIDGES]
-    found = [_still_right(memory, predicted, left_out)[0] for predicted in alone]
+    found = [_still_right(memory, predicted, left_out) for predicted in alone]
     assert found == [right_without_each(memory, sums, left_out, ridge) for ridge in RIDGES]
     assert 0.3 < found[0] < 1
+
+
+def test_the_ridge_is_the_least_that_is_about_as_good_as_the_best(labelled):
+    memory, sums, left_out = labelled
+    chosen = _regression(memory, sums, left_out)[0].ridge
+    alone = {ridge: solve(sums, ridge).without(left_out.seen, left_out.targets, left_out.times)[1] for ridge in RIDGES}
+    right = {ridge: _still_right(memory, predicted, left_out) for ridge, predicted in alone.items()}
+    best = max(right.values())
+    assert chosen == pytest.approx(
+        min(ridge for ridge in RIDGES if best - right[ridge] <= (best * (1 - best) / PLACES) ** 0.5)
+    )
+    memory.settings = SMALL.model_copy(update={"ridge": 0.07})
+    assert _regression(memory, sums, left_out)[0].ridge == pytest.approx(0.07)
+    memory.settings = SMALL
+    clear = LeftOut(left_out.seen, -left_out.targets, left_out.times, [[-1]] * PLACES)  # none is ever right
+    assert _regression(memory, sums, clear)[0].ridge == pytest.approx(RIDGES[0])
