@@ -31,7 +31,7 @@ from tasks.steps import run_step
 from tests.every_step import SEED, STAGE2, Timeline, begin_examples, facts
 from tests.flows.conftest import HEADER, STAGES
 from tests.flows.test_remote import name_remote
-from tests.lm.solved.conftest import SMALL
+from tests.lm.solved.brought import SMALL
 
 
 @pytest.fixture(scope="module")
