@@ -74,10 +74,8 @@ def _memory(root: Path) -> str | None:
     for name in reversed(load_params(root / PARAMS).timeline):
         scores = root / EVALUATION / name / "scores.json"
         if memory := scores.exists() and read_json(scores).get("memory"):
-            return (
-                f"{name} takes {memory['rank']:,.0f} of {memory['features']:,} directions "
-                f"({memory['rank'] / memory['features']:.0%}) and says {memory['reproduced']:.1%} of what it was taught"
-            )
+            share = memory["rank"] / memory["features"]
+            return f"{name} takes {memory['rank']:,.0f} of {memory['features']:,} directions ({share:.0%})"
     return None
 
 

@@ -191,9 +191,10 @@ def _memory(timeline: dict[str, Any]) -> str:
     ]  # fmt: skip
     head = [word, "questions in the sums", "directions taken", "of", "reproduced, %", "kept, MB", "answering, MB"]
     return (
-        "<h2>The solved memory</h2>\n<p>What it was taught is in sums, and no row is kept. A fact takes about one "
-        "direction of what is seen, in all its wordings. Reproduced is the share of all answers' codes that it still "
-        "says: it falls as the directions run out.</p>\n" + _table(head, rows)
+        "<h2>The solved memory</h2>\n<p>What it was taught is in sums, and no row is kept. Directions are taken by "
+        "wordings as by facts, and by fewer where the ridge is larger. Reproduced is the share of the squares of all "
+        "answers' codes that it still says: it falls as the directions run out, before answers do.</p>\n"
+        + _table(head, rows)
     )
 
 
