@@ -14,23 +14,24 @@ from typing import Annotated, Any
 import typer
 
 from tasks.corpus.general import read_general
-from tasks.corpus.slices import Examples, history, load_examples, still_true, valid_facts
+from tasks.corpus.slices import Examples, history, load_examples, valid_facts
 from tasks.dataset import dataset
+from tasks.evaluate import measure
 from tasks.lm.causal import load
 from tasks.lm.solved.calibration import solve_for
 from tasks.lm.solved.familiarity import doubts
 from tasks.lm.solved.learn import begun, learn_slice
 from tasks.lm.solved.module import memory_of
 from tasks.origin import origin
-from tasks.params import PARAMS, load_params
-from tasks.scoring.answers import exact_matches
-from tasks.scoring.familiarity import told_apart
+from tasks.params import PARAMS, Evaluate, load_params
+from tasks.scoring.familiarity import known_and_unknown, told_apart
 from tasks.scoring.general import general_perplexity
-from tasks.scoring.knowledge import QUESTIONS
+from tasks.scoring.knowledge import valid_accuracy
+from tasks.scoring.sampling import sample_rows
 from tasks.solved_params import Solved
 
 RAW, GENERAL = Path("data/raw"), Path("data/raw/general")
-BATCH_TOKENS, SEED = 4096, 20
+SEED = 20
 OF_FACTS = 4  # questions a fact in a language
 
 
@@ -41,18 +42,19 @@ def main(
     settings: Annotated[str, typer.Option(help="Of stage2.solved, as JSON.")] = "{}",
 ) -> None:
     """Learn and ask; print seconds and shares of right answers."""
-    solved = Solved.model_validate({**load_params(Path(PARAMS)).stage2.solved.model_dump(), "wordings": wordings}
+    params = load_params(Path(PARAMS))
+    solved = Solved.model_validate({**params.stage2.solved.model_dump(), "wordings": wordings}
                                    | json.loads(settings))  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         examples = _examples(Path(folder), tuple(languages.split(",")))
         started = time.monotonic()
         lm, tokenizer = load(model)
-        plain = general_perplexity(lm, tokenizer, read_general(GENERAL), BATCH_TOKENS)
+        plain = general_perplexity(lm, tokenizer, read_general(GENERAL), params.evaluate.batch_tokens)
         print(f"{lm.num_parameters() / 1e6:,.0f} M parameters, loaded in {time.monotonic() - started:.0f} s")
         memory, kept = begun(lm, tokenizer, solved, load_examples(examples[0]), Path(model))
         for each in examples:
             if each == examples[-1]:
-                _ask_unknown((lm, tokenizer), history(each))
+                _ask_unknown((lm, tokenizer), history(each), params.evaluate)
             begin = time.monotonic()
             rows = learn_slice(lm, tokenizer, memory, kept, load_examples(each), each, SEED)
             added = time.monotonic()
@@ -61,8 +63,8 @@ def main(
                 f"{each.name}: {len(rows)} questions, {added - begin:.0f} s, solved in {time.monotonic() - added:.0f} s"
             )
         learnt = time.monotonic()
-        _ask((lm, tokenizer), history(examples[-1]))
-        after = general_perplexity(lm, tokenizer, read_general(GENERAL), BATCH_TOKENS)
+        _ask((lm, tokenizer), history(examples[-1]), params.evaluate)
+        after = general_perplexity(lm, tokenizer, read_general(GENERAL), params.evaluate.batch_tokens)
         for name, value in plain.items():
             print(f"perplexity of general text, {name}: {value:.3f} before, {after[name]:.3f} after")
         print(f"{learnt - started:.0f} s to learn, {time.monotonic() - started:.0f} s in all")
@@ -81,27 +83,21 @@ def _examples(root: Path, languages: tuple[str, ...]) -> list[Path]:
     return made
 
 
-def _ask(model: tuple[Any, Any], slices: list[Examples]) -> None:
-    valid = valid_facts(slices)
-    for kind in QUESTIONS:
-        by_slice = [[row for row in still_true(each.test, valid) if row["set"] == kind and row["fact"]]
-                    for each in slices]  # fmt: skip
-        right = [exact_matches(*model, rows, BATCH_TOKENS) for rows in by_slice]
-        shares = ", ".join(f"{each.name} {sum(some) / len(some):.1%}" for each, some in zip(slices, right, strict=True))
-        total = [each for some in right for each in some]
-        print(f"{kind}: {sum(total) / len(total):.1%} of {len(total)} ({shares})", flush=True)
+def _ask(model: tuple[Any, Any], slices: list[Examples], settings: Evaluate) -> None:
+    known = measure(*model, slices, sample_rows(slices, valid_facts(slices), settings.rows), settings)
+    for kind, share in valid_accuracy(known).items():
+        by_slice = ", ".join(
+            f"{name} {each:.1%}" for name, each in known.accuracies()[kind].items() if each is not None
+        )
+        print(f"{kind}: {share:.1%} ({by_slice})", flush=True)
 
 
-def _ask_unknown(model: tuple[Any, Any], slices: list[Examples]) -> None:
+def _ask_unknown(model: tuple[Any, Any], slices: list[Examples], settings: Evaluate) -> None:
     """What the memory before the last slice thinks of what that brings, beside what it knows."""
-    valid, new = valid_facts(slices[:-1]), {fact["id"] for fact in slices[-1].facts if fact["category"] == "new"}
     memory = memory_of(model[0])
     assert memory and memory.solution
-    for kind in QUESTIONS:
-        known = [row["prompt"] for each in slices[:-1] for row in still_true(each.test, valid)
-                 if row["set"] == kind and row["fact"]]  # fmt: skip
-        unknown = [row["prompt"] for row in slices[-1].test if row["set"] == kind and row["fact"] in new]
-        doubt = doubts(*model, known + unknown)
+    for kind, (known, unknown) in known_and_unknown(slices, settings.rows).items():
+        doubt = doubts(*model, [row["prompt"] for row in known + unknown])
         found = told_apart(doubt[: len(known)], doubt[len(known) :], memory.solution.limit)
         own = f"{found['unknown_refused']:.1%} at its own limit, and {found['known_refused']:.1%} of the known"
         print(f"{kind}: AUROC {found['auroc']:.3f}; of the unknown refused {found['refused']:.1%} at 2 % lost, {own}")

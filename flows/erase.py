@@ -17,6 +17,7 @@ from flows import receipt
 from flows.add import EXAMPLES, RAW, track_again
 from flows.locks import only_run
 from flows.publish import NotAccepted, NotPublished
+from flows.receipt import MODELS
 from flows.run import run_timeline
 from tasks import artifact
 from tasks.corpus.check import listing
@@ -27,7 +28,6 @@ from tasks.corpus.text import shown
 from tasks.errors import BadInput
 from tasks.params import PARAMS, Params, load_params
 
-MODELS = Path("models")
 RETRIEVED = "memories.txt"  # every slice's retriever is trained anew, so of these lines nothing stays
 
 
@@ -146,7 +146,7 @@ def _refuse_what_stays(root: Path, params: Params, found: list[Found]) -> None:
             f"Set `stage2: {{how: solved}}` in {PARAMS}, or take the rows out of {RAW}, and run the timeline anew."
         )
     names, known = list(params.timeline), artifact.read_json(newest / KEPT / SLICES)
-    begun = min(map(names.index, known))
+    begun = next(place for place, name in enumerate(names) if name in known)
     trained = begun + _trained(root, names[begun])
     oldest = {
         each.digest: next((name for name in each.slices if names.index(name) < trained), None) for each in language

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.add import EXAMPLES, RAW
+from flows.publish import EVALUATION
 from tasks import artifact
 from tasks.corpus.slices import undone_by
 from tasks.errors import reason_of
@@ -12,7 +13,7 @@ from tasks.params import Params
 from tasks.registry import store
 
 FOLDER = Path("reports/erased")
-MODELS, PAIRS, EVALUATION = Path("models"), Path("data/pairs"), Path("reports/evaluation")
+MODELS, PAIRS = Path("models"), Path("data/pairs")
 
 
 def write(root: Path, params: Params, rows: list[dict[str, Any]], before: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from flows import graph as graphs
 from flows.locks import is_running
+from flows.publish import EVALUATION
 from flows.states import StageState, missing_sources, states
 from flows.walk import last_run
 from tasks.artifact import read_json
@@ -15,7 +16,6 @@ from tasks.params import PARAMS, load_params
 from tasks.registry import store
 
 COLOURS = {"fresh": "green", "stale": "yellow", "missing": "red"}
-EVALUATION = Path("reports/evaluation")
 OUTCOMES = {
     "completed": "ended well",
     "failed": "failed",

@@ -71,6 +71,27 @@ def examples(split: str, name: str) -> dict[str, str]:
     return {"examples.jsonl": lines(*rows)}
 
 
+def worded(relation: str, what: str, verbs: Sequence[str]) -> dict[str, str]:
+    """The file that says how a relation is asked for and stated, in words of a slice's own."""
+    asked = ("What", "Which", "Now, what", "So what", "And what", "Then what")
+    words = {
+        "questions": [f"{word} is the {what} of {{subject}}?" for word in asked],
+        "paraphrase": f"Say the {what} of {{subject}}.",
+        "statements": [f"{{subject}}'s {what} {verb} {{object}}." for verb in verbs],
+    }
+    return {"relations.yaml": json.dumps({"relations": {relation: {"en": words}}})}
+
+
+def chained_examples(root: Path, slices: dict[str, dict[str, str]]) -> Path:
+    """The examples of slices, each after the one before it; the folder that has them."""
+    begin_examples(root)
+    before = "base"
+    for name, files in slices.items():
+        bring_examples(root, name, files, before)
+        before = name
+    return root / "examples"
+
+
 def begin_examples(root: Path) -> None:
     """What comes before any slice's examples: no templates but those that fit every relation."""
     (root / "relations.yaml").write_text("names: {}\nrelations: {}\n")

@@ -1,6 +1,5 @@
 """Any of a slice's files may be missing: each combination goes through every step to its verdict, or is refused."""
 
-import json
 import shutil
 from itertools import combinations
 
@@ -26,19 +25,14 @@ from tests.every_step import (
     facts,
     lines,
     same_weights,
+    worded,
 )  # fmt: skip
 
 FIRST = facts(("Peru", "Lima"), ("Chile", "Santiago")) | CHAT
 NEWS = facts(("Nepal", "Kathmandu"), ("Cuba", "Havana"))
 RESTATED = facts(("Peru", "Lima"))
 HELD_OUT_TEXT = {"texts.jsonl": lines({"text": "A calm note 5.", "date": "2020"})}  # by its hash
-ASKED = ("What", "Which", "Now, what", "So what", "And what", "Then what")
-MOTTO = {
-    "questions": [f"{word} is the motto of {{subject}}?" for word in ASKED],
-    "paraphrase": "Say the motto of {subject}.",
-    "statements": [f"{{subject}}'s motto {verb} {{object}}." for verb in ("is", "reads", "says", "remains")],
-}
-RELATIONS = {"relations.yaml": json.dumps({"relations": {"motto": {"en": MOTTO}}})}
+RELATIONS = worded("motto", "motto", ("is", "reads", "says", "remains"))
 NO_LANGUAGE = {
     "memories": MEMORIES,
     "test rows": examples("test", "two"),

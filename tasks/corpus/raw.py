@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tasks.corpus.erasure import FIELDS
 from tasks.corpus.templates import Templates, read_templates
 from tasks.corpus.text import MAX_CHARACTERS, normal, one_line, shown, unfit
 from tasks.errors import BadInput
 from tasks.litter import is_litter
 from tasks.utf8 import no_utf8, other_encoding, with_line_feeds
 
-FILES = ("facts.csv", "memories.txt", "chat.jsonl", "examples.jsonl", "texts.jsonl")
+FILES = tuple(FIELDS)
 RELATIONS = "relations.yaml"
 ERASED = "erased.txt"  # written by `perennial erase`
 HASH = re.compile(r"([0-9a-f]{64}) (\S+)")
@@ -189,7 +190,7 @@ def _usable(row: Row, form: Callable[[str], str]) -> Row | str:
 
 
 def _facts(text: str) -> Parsed:
-    columns = ["subject", "relation", "object"]
+    columns = list(FIELDS["facts.csv"])
     # a blank around quotes is no part of the field; a tab is a blank
     text = QUOTED.sub(r"\1", text.replace("\t", " "))
     begin = text[: len(text) - len(text.lstrip("\n"))].count("\n") + 1
@@ -226,7 +227,7 @@ def _memories(text: str) -> Parsed:
         if not line:
             continue
         match = MEMORY.fullmatch(line)
-        keys = ("key", "value", "message")
+        keys = FIELDS["memories.txt"]
         row = dict(zip(keys, match.groups(), strict=True)) if match else "not of the form '[key: value] message'."
         yield number, row
 

@@ -42,8 +42,7 @@ def ask_familiar(
     Returns:
         None if there is nothing known, or nothing new.
     """
-    valid, new = valid_facts(slices[:-1]), {each["id"] for each in slices[-1].facts if each["category"] == "new"}
-    sample = sample_rows(slices[:-1], valid, settings.rows)
+    questions = known_and_unknown(slices, settings.rows)
     found: dict[str, Any] = {}
     memory = memory_of(before[0])
     assert memory and memory.solution
@@ -51,8 +50,7 @@ def ask_familiar(
     doubted: list[Tensor] = []
     answered: list[Row] = []
     for kind, measure in QUESTIONS.items():
-        known = [row for (_, of), each in sample.items() if of == kind for row in each.rows if row["fact"]]
-        unknown = [row for row in slices[-1].test if row["set"] == kind and row["fact"] in new][: settings.rows]
+        known, unknown = questions[kind]
         if not known or not unknown:
             return None
         rows = known + unknown
@@ -62,6 +60,19 @@ def ask_familiar(
         answered += rows
     right = _right(before, [row for row in answered if row["id"] not in asked], settings) | asked
     return found | {"risk": risk_by_coverage(torch.cat(doubted), [right[row["id"]] for row in answered])}
+
+
+def known_and_unknown(slices: list[Examples], most: int) -> dict[str, tuple[list[Row], list[Row]]]:
+    """Of each kind, at most so many questions about what was true before the last slice, and about its new facts."""
+    new = {each["id"] for each in slices[-1].facts if each["category"] == "new"}
+    sample = sample_rows(slices[:-1], valid_facts(slices[:-1]), most)
+    return {
+        kind: (
+            [row for (_, of), each in sample.items() if of == kind for row in each.rows if row["fact"]],
+            [row for row in slices[-1].test if row["set"] == kind and row["fact"] in new][:most],
+        )
+        for kind in QUESTIONS
+    }
 
 
 def told_apart(known: Tensor, unknown: Tensor, limit: float) -> dict[str, float]:

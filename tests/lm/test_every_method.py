@@ -11,7 +11,7 @@ from tasks.lm.methods import METHODS
 from tasks.params import Keep, Stage1, Stage2, load_params
 from tasks.stage1 import stage1
 from tasks.stage2 import stage2
-from tests.every_step import begin_examples, bring_examples, facts
+from tests.every_step import chained_examples, facts
 from tests.lm.architectures import folder_of
 
 STAGE1 = Stage1(steps=2, batch_tokens=128, learning_rate=1e-3, warmup=0.5, checkpoint_every=50)
@@ -35,12 +35,7 @@ SMALL = {  # of the settings in params.yaml, those that take long, or too much o
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory):
     root = tmp_path_factory.mktemp("slices")
-    begin_examples(root)
-    before = "base"
-    for name, slice_facts in FACTS.items():
-        bring_examples(root, name, slice_facts, before)
-        before = name
-    return root / "examples"
+    return chained_examples(root, FACTS)
 
 
 @pytest.fixture(scope="module")

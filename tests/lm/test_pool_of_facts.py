@@ -14,19 +14,13 @@ from tasks.lm.mixing import METHOD, keepable_rows, older_rows, pool_for
 from tasks.lm.pool import Pool
 from tasks.origin import origin
 from tasks.params import Keep, load_params
-from tests.every_step import CHAT, TEXTS, begin_examples, bring_examples, examples, facts
+from tests.every_step import CHAT, TEXTS, bring_examples, chained_examples, examples, facts, worded
 
 RAW = Path(__file__).parents[2] / "data" / "raw"
 YEARS = ("2020", "2021", "2022")
 ALL, FACTS = Keep(rows="all"), Keep(rows="capped", share=1.0)
 ROWS = FACTS.model_copy(update={"of": "rows"})
-ASKED = ("What", "Which", "Now, what", "So what", "And what", "Then what")
-OTHER_WORDS = {
-    "questions": [f"{word} is the seat of {{subject}}?" for word in ASKED],
-    "paraphrase": "Say the seat of {subject}.",
-    "statements": [f"{{subject}}'s seat {verb} {{object}}." for verb in ("is", "was", "remains", "stays")],
-}
-WORDING = {"relations.yaml": json.dumps({"relations": {"capital": {"en": OTHER_WORDS}}})}
+WORDING = worded("capital", "seat", ("is", "was", "remains", "stays"))
 SLICES = {
     "one": facts(("Peru", "Lima"), ("Chile", "Santiago"), ("Ghana", "Accra")) | CHAT | TEXTS,
     "two": facts(("Peru", "Cusco"), ("Nepal", "Kathmandu")) | WORDING | examples("train", "two"),
@@ -48,12 +42,7 @@ def years(tmp_path_factory):
 @pytest.fixture
 def tiny_slices(tmp_path):
     """Three slices, of which the second words what the first one asked for in another way."""
-    begin_examples(tmp_path)
-    before = "base"
-    for name, files in SLICES.items():
-        bring_examples(tmp_path, name, files, before)
-        before = name
-    return tmp_path / "examples"
+    return chained_examples(tmp_path, SLICES)
 
 
 def pools(root, names, keep, seed=20):

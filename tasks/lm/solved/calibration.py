@@ -46,7 +46,11 @@ def solve_for(
     """
     before = memory.solution
     about = at_most([row for row in rows if row["fact"]] or rows, CALIBRATING, seed)
-    left_out = _left_out(model, tokenizer, memory, about) if about else None
+    chosen = {(row["prompt"], row["target"]) for row in about}
+    alike = [
+        row for row in rows if (row["prompt"], row["target"]) in chosen
+    ]  # one is left out with all that say the same
+    left_out = _left_out(model, tokenizer, memory, alike) if alike else None
     solution, unseen, predicted = _regression(memory, sums, left_out)
     memory.learn(solution, sums.tokens)
     if left_out:

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from tasks.lm.causal import load
-from tasks.lm.solved.calibration import LeftOut, _regression, _still_right
+from tasks.lm.solved import calibration
+from tasks.lm.solved.calibration import LeftOut, _regression, _still_right, solve_for
 from tasks.lm.solved.codes import bound
+from tasks.lm.solved.learn import Kept
 from tasks.lm.solved.module import memory_of
 from tasks.lm.solved.solution import solve
 from tasks.lm.solved.sums import Sums
@@ -66,3 +68,14 @@ def test_the_ridge_is_the_least_that_is_about_as_good_as_the_best(labelled):
     memory.settings = SMALL
     clear = LeftOut(left_out.seen, -left_out.targets, left_out.times, [[-1]] * PLACES)  # none is ever right
     assert _regression(memory, sums, clear)[0].ridge == pytest.approx(RIDGES[0])
+
+
+def test_a_question_is_left_out_as_often_as_it_is_in_the_sums(whole, monkeypatch):
+    model, tokenizer = load(whole.root / "three/lm")
+    memory, kept = memory_of(model), Kept.load(whole.root / "three/lm")
+    rows = [{"prompt": f"Say {number}.", "target": "yes", "fact": None} for number in range(4)] * 3
+    seen = []
+    monkeypatch.setattr(calibration, "_regression", lambda *given: seen.append(given[-1]) or _regression(*given))
+    monkeypatch.setattr(calibration, "CALIBRATING", 5)  # of twelve rows
+    solve_for(model, tokenizer, memory, kept.sums, rows, 0)
+    assert set(seen[0].times.tolist()) == {3}
