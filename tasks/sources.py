@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tasks.errors import BadInput, reason_of
 
+# transformers takes PreTrainedModel.tie_weights away while it reads one: two threads at once would leave it away.
+READING = threading.Lock()
 WAIT = 2.5  # seconds for the hub to answer
 HUB_NAME = re.compile(r"(?P<name>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[\w.-]+))?")
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")

@@ -27,7 +27,7 @@ from tasks.lm.solved.files import load_memory, save_memory
 from tasks.lm.solved.module import memory_of
 from tasks.lm.template import ANSWER_MARKER, ANSWER_START
 from tasks.params import Pretrain
-from tasks.sources import folder_of
+from tasks.sources import READING, folder_of
 
 transformers_logging.disable_progress_bar()  # ours is shown by whoever starts the step
 
@@ -53,9 +53,10 @@ def load(source: Path | str, remember: bool = True) -> tuple[PreTrainedModel, Pr
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
         decoding = plain_decoding(source, tokenizer)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source, use_safetensors=True, dtype=torch.float32, generation_config=decoding, output_loading_info=True
-        )
+        with READING:
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                source, use_safetensors=True, dtype=torch.float32, generation_config=decoding, output_loading_info=True
+            )
     except (OSError, ValueError) as error:
         raise BadInput(
             f"The model '{source}' can't be loaded: {reason_of(error)}. Check pretrain.model in params.yaml."

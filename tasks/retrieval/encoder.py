@@ -22,7 +22,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from tasks.errors import BadInput, reason_of
 from tasks.params import Encoder
 from tasks.retrieval.prompts import prompt_of
-from tasks.sources import folder_of
+from tasks.sources import READING, folder_of
 
 UNKNOWN = "[UNK]"
 
@@ -35,7 +35,8 @@ def load_encoder(source: Path | str) -> SentenceTransformer:
     """
     source = folder_of(source, "encoder.model")
     try:
-        return SentenceTransformer(str(source), device=None if torch.cuda.is_available() else "cpu")
+        with READING:
+            return SentenceTransformer(str(source), device=None if torch.cuda.is_available() else "cpu")
     except (OSError, ValueError) as error:
         raise BadInput(f"The encoder '{source}' can't be loaded: {reason_of(error)}. Check encoder.model.") from error
 

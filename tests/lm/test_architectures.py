@@ -1,8 +1,12 @@
 """Our logits are the model's own, whatever stands between its head and them, tied or not, before and after a refit."""
 
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
+
 import pytest
 import torch
 from torch import nn
+from transformers import AutoModelForCausalLM
 
 from tasks.lm.batches import Mixture, Part, collate, encode
 from tasks.lm.causal import limit_of, load, save, untie
@@ -54,6 +58,27 @@ def test_the_loss_is_the_models_own_and_so_it_is_after_training_and_the_heads_re
     again, _ = load(tmp_path / "out")
     with torch.no_grad():
         torch.testing.assert_close(answer_logits(again, batch), answer_logits(model, batch), rtol=1e-4, atol=1e-4)
+
+
+def test_models_are_read_one_at_a_time_so_that_no_later_one_loses_its_tie(tmp_path, monkeypatch):
+    """transformers takes PreTrainedModel.tie_weights away while it reads: two threads at once would leave it away."""
+    folder_of("gpt2", tmp_path, True)
+    read, reading, most = AutoModelForCausalLM.from_pretrained, [], []
+
+    def watched(*args, **settings):
+        reading.append(1)
+        most.append(len(reading))
+        sleep(0.2)
+        try:
+            return read(*args, **settings)
+        finally:
+            reading.pop()
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", watched)
+    with ThreadPoolExecutor(3) as pool:
+        models = [model for model, _ in pool.map(load, [tmp_path] * 3)]
+    assert most == [1, 1, 1]
+    assert all(model.lm_head.weight is model.transformer.wte.weight for model in models)
 
 
 def by_features(sequences):
