@@ -14,9 +14,9 @@ from tasks.lm.shares import at_most
 from tasks.lm.solved.codes import bound
 from tasks.lm.solved.learn import places_of
 from tasks.lm.solved.module import Memory
-from tasks.lm.solved.solution import Solution, solve
+from tasks.lm.solved.solution import Regression, Solution, solve
 from tasks.lm.solved.sums import Sums
-from tasks.solved_params import RIDGES
+from tasks.solved_params import FIRST, RIDGES
 
 CALIBRATING = 512  # rows
 LOST = 0.02  # of known questions
@@ -26,12 +26,21 @@ RANDOM = 256  # questions
 
 @dataclass
 class LeftOut:
-    """Questions in the sums: q, [questions, D]; z, [questions, K]; how often each is there; its answer's tokens."""
+    """Questions in the sums: q, [questions, D]; z, [questions, K]; and how often each is there, [questions]."""
 
     seen: Tensor
     targets: Tensor
     times: Tensor
-    answers: list[list[int]]
+
+
+@dataclass
+class Without:
+    """Under a ridge, what would be without each question that is left out: see Regression.without."""
+
+    regression: Regression
+    unseen: Tensor
+    predicted: Tensor
+    error: float  # sum |z - p|^2
 
 
 def solve_for(
@@ -39,63 +48,58 @@ def solve_for(
 ) -> None:
     """Let the memory speak as its sums say, and set its voice, and what counts as known, by rows that are in them.
 
-    Of a sample of the rows, those about facts if there are any, each question is left out: the ridge is the least under
-    which about as many as can be are still answered, the memory has half its voice where a place is SLACK times as
-    unseen as all but LOST of them, and it knows a question that it doubts no more. What an older slice set stays, if it
-    is more: it moves with how unseen questions at random have become.
+    Of a sample of the rows, those about facts if there are any, each question is left out: under the ridge what is
+    predicted then is nearest to the answers, the memory has half its voice where a place is SLACK times as unseen as
+    all but LOST of them, and it knows a question that it doubts no more. Without rows both are an older slice's, moved
+    as far as questions at random have become more or less unseen.
     """
     before = memory.solution
     about = at_most([row for row in rows if row["fact"]] or rows, CALIBRATING, seed)
     chosen = {(row["prompt"], row["target"]) for row in about}
-    alike = [
-        row for row in rows if (row["prompt"], row["target"]) in chosen
-    ]  # one is left out with all that say the same
+    alike = [row for row in rows if (row["prompt"], row["target"]) in chosen]  # all that say the same are left out
     left_out = _left_out(model, tokenizer, memory, alike) if alike else None
     solution, unseen, predicted = _regression(memory, sums, left_out)
     memory.learn(solution, sums.tokens)
+    solution.at_random = float(solution.unseen(memory.at_random(RANDOM)).log().mean())
     if left_out:
         solution.half = SLACK * float(unseen.quantile(1 - LOST))
         solution.limit = float(memory.doubt(unseen, predicted).quantile(1 - LOST))
-    solution.at_random = float(solution.unseen(memory.at_random(RANDOM)).log().mean())
-    if before:
+    elif before:
         moved = solution.at_random - before.at_random
-        half, limit = before.half * math.exp(moved), before.limit + moved
-        solution.half = max(solution.half, half) if left_out else half
-        solution.limit = max(solution.limit, limit) if left_out else limit
+        solution.half, solution.limit = before.half * math.exp(moved), before.limit + moved
 
 
 def _regression(memory: Memory, sums: Sums, left_out: LeftOut | None) -> tuple[Solution, Tensor, Tensor]:
-    """The solution under the first of the ridges that is no worse than the best by more than a standard error of its
-    share of right answers (Breiman et al. 1984, section 3.4.3: so that it does not change with every slice); how unseen
-    each question would be without itself, and what would be predicted for it.
+    """The solution; how unseen each question would be without itself, and what would be predicted for it.
+
+    Its ridge is the one that is asked for, or else one of RIDGES: where the sum of squares of what is wrong there
+    (PRESS: Allen 1974, Technometrics 16(1)) has a minimum, downhill from FIRST.
     """
-    last = memory.solution.ridge if memory.solution else RIDGES[0]
     asked_for = memory.settings.ridge
     if not left_out:
+        last = memory.solution.ridge if memory.solution else FIRST
         return solve(sums, asked_for or last).solution(), torch.empty(0), torch.empty(0)
-    memory.know(sums.tokens)
-    tried: list[tuple[float, Solution, Tensor, Tensor]] = []
-    for ridge in (asked_for,) if asked_for else RIDGES:
-        regression = solve(sums, ridge)
-        unseen, predicted = regression.without(left_out.seen, left_out.targets, left_out.times)
-        tried.append((_still_right(memory, predicted, left_out), regression.solution(), unseen, predicted))
-    most = max(each[0] for each in tried)
-    error = (most * (1 - most) / len(left_out.answers)) ** 0.5
-    return next(each[1:] for each in tried if each[0] >= most - error)
+    best = _without(sums, asked_for or FIRST, left_out)
+    if not asked_for:
+        at = RIDGES.index(FIRST)
+        for ways in (RIDGES[at + 1 :], RIDGES[:at][::-1]):
+            for ridge in ways:
+                other = _without(sums, ridge, left_out)
+                if other.error >= best.error:
+                    break
+                best = other
+    return best.regression.solution(), best.unseen, best.predicted
+
+
+def _without(sums: Sums, ridge: float, left_out: LeftOut) -> Without:
+    regression = solve(sums, ridge)
+    unseen, predicted = regression.without(left_out.seen, left_out.targets, left_out.times)
+    return Without(regression, unseen, predicted, float((left_out.targets - predicted).double().square().sum()))
 
 
 def _left_out(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory: Memory, rows: list[Row]) -> LeftOut:
     parts = []
     for seen, answers, times, begins in places_of(model, memory, encode(rows, tokenizer, limit_of(model))):
         targets = bound(answers, memory.settings.codes).to(model.device)
-        first = [answer for answer, begin in zip(answers, begins.tolist(), strict=True) if begin]
-        parts.append((seen[begins], targets[begins], times[begins], first))
-    seen, targets, times = (torch.cat([part[at] for part in parts]) for at in range(3))  # type: ignore[misc]
-    return LeftOut(seen, targets, times, [answer for part in parts for answer in part[3]])
-
-
-def _still_right(memory: Memory, predicted: Tensor, left_out: LeftOut) -> float:
-    """The share of questions whose answer can be read from what is predicted without each of them."""
-    tokens = memory.read(predicted)[0].tolist()
-    right = [said[: len(wanted)] == wanted for said, wanted in zip(tokens, left_out.answers, strict=True)]
-    return sum(right) / len(right)
+        parts.append((seen[begins], targets[begins], times[begins]))
+    return LeftOut(*(torch.cat(each) for each in zip(*parts, strict=True)))

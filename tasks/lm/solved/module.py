@@ -1,10 +1,19 @@
 """The solved memory within a model: it stands between the backbone and the head.
 
-    logits = head(h) + scale * voice(q) * (q A b_t) codes^T        (b_t: see codes.py)
+    logits = head(h) + scale * voice(q) * (z b_t) codes^T        z = q A        (b_t: see codes.py)
 
 What the memory predicts, K numbers per place, stands behind the hidden state, and the head adds its logits: so every
 forward pass has them, and what trains or scores through `hidden_states` and `logits_of` needs to know nothing of it.
 The memory speaks where an answer is due, behind the template's marker, and of plain text it says nothing.
+
+It says nothing, either, where no answer can be read from z. A code that has no part in it scores |z| / K times a
+standard normal number, and the best of V such codes so many times, in the mean:
+
+    a - (ln ln V + ln 4 pi) / 2 a + 0.5772 / a        a = sqrt(2 ln V)
+
+(Leadbetter, Lindgren and Rootzen 1983, Extremes and Related Properties of Random Sequences, theorem 1.5.3; 0.5772 is
+the mean of Gumbel's distribution). If a token of the answer, its end included, does not stand out beyond that, what
+would follow is noise.
 
 A question is known if it is seen, and if what is predicted for it is clear: the prediction for a known one is the sum
 of its answer's codes, for another one a blend of several answers, in which no code stands out.
@@ -12,6 +21,7 @@ of its answer's codes, for another one a blend of several answers, in which no c
     doubt = log unseen(q) - CLARITY * mean over the answer's tokens of max_v <code(v), z b_t> / K
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -32,7 +42,8 @@ from tasks.lm.template import ANSWER_MARKER, ANSWER_START
 from tasks.solved_params import Solved
 
 TOKENS = 8192  # of a forward pass that is watched
-CLARITY = 3.0
+CLARITY = 6.0
+GUMBEL = 0.5772  # Euler's constant
 
 
 @dataclass
@@ -88,7 +99,7 @@ class Memory:
         self.watched: tuple[list[tuple[int, int]], list[list[int]]] | None = None
         blocks, backbone = blocks_of(model), model.base_model
         count = min(settings.layers, len(blocks))
-        self.layers = [round(len(blocks) * number / count) - 1 for number in range(1, count + 1)]
+        self.layers = [round(len(blocks) * number / count) - 1 for number in range(1, count + 1)]  # the last is the top
         for layer in self.layers[:-1]:
             blocks[layer].register_forward_hook(partial(self._take, layer))
         backbone.register_forward_pre_hook(self._before, with_kwargs=True)
@@ -99,20 +110,25 @@ class Memory:
 
     def learn(self, solution: Solution, tokens: Tensor) -> None:
         """Speak from now on as was solved; `tokens` says how often each token is part of an answer, [vocabulary]."""
-        self.solution = solution
-        self.know(tokens)
-
-    def know(self, tokens: Tensor) -> None:
-        """Know the tokens that are part of an answer."""
-        self.tokens = tokens
+        self.solution, self.tokens = solution, tokens
         self.head.know(tokens.nonzero().flatten().tolist(), self.settings.codes)
 
     def doubt(self, unseen: Tensor, predicted: Tensor) -> Tensor:
         """About questions, [questions], from how unseen they are and what is predicted for them, [questions, K]."""
         tokens, clear = self.read(predicted)
-        ends = (tokens == self.end).cumsum(1) - (tokens == self.end).long()
-        said = (ends == 0).float()  # up to the first end, it included
+        said = self._until_the_end(tokens)
         return unseen.clamp(min=1e-9).log() - CLARITY * (clear * said).sum(1) / said.sum(1)
+
+    def legible(self, predicted: Tensor) -> Tensor:
+        """Whether an answer can be read from what is predicted, [questions, K], or is noise in part, [questions]."""
+        tokens, clear = self.read(predicted)
+        least = clear.masked_fill(~self._until_the_end(tokens), math.inf).amin(1)
+        return least > best_by_chance(len(self.head.known)) / predicted.shape[1] * predicted.norm(dim=1)
+
+    def _until_the_end(self, tokens: Tensor) -> Tensor:
+        """Which tokens are an answer's, its end included, [questions, window]."""
+        ended = tokens == self.end
+        return ended.cumsum(1) - ended.long() == 0
 
     def read(self, predicted: Tensor) -> tuple[Tensor, Tensor]:
         """The answers in what is predicted, [questions, K]: tokens, and how clear each is, both [questions, window]."""
@@ -133,7 +149,8 @@ class Memory:
 
     def _after(self, backbone: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         last = output.last_hidden_state
-        self.taken[self.layers[-1]] = last
+        if self.layers:
+            self.taken[self.layers[-1]] = last
         if self.watched:
             self.seen = self.seen_at(*self.watched)
         silent = self.watched or self.asked["ids"] is None or self.solution is None
@@ -166,8 +183,9 @@ class Memory:
         if windows := [(row, place) for row, place, offset in due if not offset]:
             seen = self.seen_at([(row, place - before) for row, place in windows],
                                 [going.ids[row][: place + 1] for row, place in windows])  # fmt: skip
-            loud = self.settings.scale * self.solution.voice(seen).unsqueeze(1)
-            made = torch.cat([made, self.solution.predicted(seen) * loud])
+            predicted = self.solution.predicted(seen)
+            loud = self.settings.scale * self.solution.voice(seen) * self.legible(predicted)
+            made = torch.cat([made, predicted * loud.unsqueeze(1)])
         source_of, ties, latest, new = [], [], list(range(rows)), iter(range(rows, len(made)))
         for row, place, offset in due:
             if offset:
@@ -184,7 +202,10 @@ class Memory:
     def watch(self, model: PreTrainedModel, batch: Batch, places: list[tuple[int, int]]) -> Tensor:
         """q, [places, D], at places (row, column) of a batch."""
         ids = batch.ids.tolist()
-        self.watched = places, [ids[row][: column + 1] for row, column in places]
+        so_far = [ids[row][: column + 1] for row, column in places]
+        if not self.layers:
+            return self.seen_at(places, so_far)
+        self.watched = places, so_far
         try:
             with precision(batch.ids.device):
                 model.base_model(input_ids=batch.ids, use_cache=False)
@@ -208,7 +229,7 @@ class Memory:
         parts = [normalize(self.taken[layer][rows, columns].float(), dim=-1) for layer in self.layers]
         if self.settings.grams:
             texts = self.tokenizer.batch_decode(so_far, skip_special_tokens=True)
-            parts.append(self.settings.gram_weight * self.letters(texts).to(parts[0].device))
+            parts.append(self.settings.gram_weight * self.letters(texts).to(self.head.weight.device))
         return features(parts, self.settings.width)
 
     def _going(self, cache: Any, rows: int, device: torch.device) -> Going:
@@ -220,6 +241,14 @@ class Memory:
         if new or not hasattr(cache, "solved"):
             cache.solved = empty
         return cache.solved
+
+
+def best_by_chance(count: int) -> float:
+    """About how large the largest of so many standard normal numbers is in the mean: see above."""
+    if count < 2:
+        return 0.0
+    most = math.sqrt(2 * math.log(count))
+    return most - (math.log(math.log(count)) + math.log(4 * math.pi)) / (2 * most) + GUMBEL / most
 
 
 def memory_of(model: PreTrainedModel) -> Memory | None:

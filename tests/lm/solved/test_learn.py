@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,10 +13,12 @@ from tasks.errors import BadInput
 from tasks.lm.batches import encode
 from tasks.lm.causal import limit_of, load
 from tasks.lm.generate import answers
+from tasks.lm.solved.calibration import solve_for
 from tasks.lm.solved.familiarity import doubts, is_known
+from tasks.lm.solved.features import counted
 from tasks.lm.solved.files import KEPT, SUMS
 from tasks.lm.solved.learn import add_rows, questions_of
-from tasks.lm.solved.module import memory_of
+from tasks.lm.solved.module import Memory, best_by_chance, memory_of
 from tasks.lm.solved.solution import solve
 from tasks.lm.solved.sums import Sums
 from tasks.scoring.answers import exact_matches
@@ -87,6 +90,42 @@ def test_what_was_taught_is_known_in_other_words_too_and_what_was_not_is_doubted
     seen = [row["prompt"] for row in known_rows(whole) if row.get("set") == "seen"]  # of older slices as well
     assert all(is_known(model, tokenizer, prompt) for prompt in seen)
     assert not is_known(model, tokenizer, strange[0])
+
+
+def test_letters_alone_are_learnt_without_a_forward_pass_and_said_with_any(whole, monkeypatch):
+    model, tokenizer = load(whole.root / "one/stage1")
+    rows = [
+        {"prompt": asked.format(name), "target": leader}
+        for name, leader in (("Oz", "Tip"), ("Ix", "Lin Mao"), ("Ur", "Ada"))
+        for asked in ("Who leads {}?", "The leader of {}?", "Tell me who leads {}.")
+    ]
+    settings = SMALL.model_copy(update={"layers": 0})
+    memory = Memory(model, tokenizer, settings, counted([row["prompt"] for row in rows]))
+    sums = Sums.empty(settings.width, settings.codes, len(tokenizer))
+    with monkeypatch.context() as patch:
+        patch.setattr(type(model.base_model), "forward", None)
+        add_rows(model, tokenizer, memory, sums, rows)
+        solve_for(model, tokenizer, memory, sums, [{**row, "fact": None} for row in rows], 0)
+    assert answers(model, tokenizer, ["Who leads Ix?", "who leads oz"]) == ["Lin Mao", "Tip"]
+
+
+def test_the_best_by_chance_is_the_mean_of_maxima():
+    numbers = np.random.default_rng(0)
+    for count in (500, 5000):
+        assert numbers.standard_normal((2000, count)).max(1).mean() == pytest.approx(best_by_chance(count), rel=0.02)
+    assert best_by_chance(1) == 0.0 < best_by_chance(2)
+
+
+def test_where_no_answer_can_be_read_the_backbone_speaks_alone(whole):
+    model, tokenizer = load(whole.root / "three/lm")
+    memory = memory_of(model)
+    noise = torch.randn(64, SMALL.codes, generator=torch.Generator().manual_seed(1))
+    assert memory.legible(noise).float().mean() < 0.1
+    taught = [row for row in known_rows(whole) if row.get("set") == "seen"]
+    alone = load(whole.root / "three/lm", remember=False)
+    assert not torch.allclose(logits(model, tokenizer, taught), logits(*alone, taught), atol=1.0)
+    memory.legible = lambda predicted: torch.zeros(len(predicted))
+    assert torch.equal(logits(model, tokenizer, taught), logits(*alone, taught))
 
 
 def test_of_plain_text_the_logits_are_the_backbones_own_to_the_last_bit(whole):
