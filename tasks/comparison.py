@@ -111,7 +111,8 @@ def bring_first(
     begun(examples.name, params.stage1.steps)
     methods = params.comparison.first
     stage1.stage1(params.stage1, methods, none, seed, examples, base, before, scratch / "stage1", log)
-    stage2.stage2(params.stage2, seed, examples, before, first / "lm", log)
+    refit = params.stage2.model_copy(update={"how": "refit"})
+    stage2.stage2(refit, seed, examples, before, first / "lm", log)
     evaluate.evaluate(params.evaluate, examples, first / "lm", first / "scores", None, base, base)
     shutil.rmtree(scratch, ignore_errors=True)
     artifact.write_file(first / KEY, json.dumps(key).encode())
@@ -123,7 +124,7 @@ def has_first(params: Params, seed: int, examples: Path, work: Path) -> bool:
 
 
 def _first_key(params: Params, seed: int, examples: Path) -> str:
-    entry = Entry(methods=params.comparison.first)
+    entry = Entry(methods=params.comparison.first, stage2=params.stage2.model_copy(update={"how": "refit"}))
     given = _sum_of_files(str(examples.parent / GENERAL), "*.txt") + _sum_of_files(params.pretrain.model, "**/*")
     return _key(params, entry, seed, params.stage1.steps, examples / next(iter(params.timeline)), given)
 
@@ -171,10 +172,10 @@ def _bring_slice(
     log: Log,
 ) -> None:
     """One slice: stage 1, stage 2, scores. One that was killed begins anew, so that its cost is measured whole."""
-    keep, here = entry.keep or params.keep, part.here
+    keep, here = entry.keep, part.here
     shutil.rmtree(here, ignore_errors=True)
     settings = params.stage1.model_copy(update={"steps": part.steps, "checkpoint_every": part.steps + 1})
-    refit = (entry.stage2 or params.stage2).model_copy(update={} if part.steps else {"epochs": 0})
+    refit = entry.stage2.model_copy(update={} if part.steps else {"epochs": 0})
     scratch = here / "scratch"
     trained = measured(
         lambda: stage1.stage1(settings, entry.methods, keep, seed, examples, start, here / "stage1", scratch, log)
@@ -209,9 +210,9 @@ def _done(folder: Path, key: str) -> bool:
 def _key(params: Params, entry: Entry, seed: int, steps: int, examples: Path, before: str) -> str:
     """What a slice's result is made of: settings, bytes, code and machine, and all that of the slice before."""
     used = [METHODS[each.name].__module__ for each in entry.methods]
-    used += [SOLVED] if (entry.stage2 or params.stage2).how == "solved" else []
+    used += [SOLVED] if entry.stage2.how == "solved" else []
     code = _code(tuple(used))
-    settings = [params.pretrain, params.pretrained, params.stage1, params.stage2, params.keep, params.evaluate, entry]
+    settings = [params.pretrain, params.pretrained, params.stage1, params.evaluate, entry]
     made_of = [
         [each.model_dump(mode="json") for each in settings], seed, steps, params.threads, platform.machine(),
         artifact.manifest_sum(examples), before, code,

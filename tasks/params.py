@@ -210,11 +210,14 @@ class Floor(Section):
 
 
 class Entry(Section):
-    """One row of the comparison; what it does not name is the pipeline's, single settings of stage 2 among them."""
+    """One row of the comparison: every old row is kept and the head is refitted, unless it says otherwise.
+
+    Other settings of stage 2 that it does not name are the pipeline's.
+    """
 
     methods: Methods = ()
-    keep: Keep | None = None
-    stage2: Stage2 | None = None
+    keep: Keep = Keep(rows="all")
+    stage2: Stage2
     joint: bool = False
 
     _fit = field_validator("methods")(fitting)
@@ -274,9 +277,9 @@ class Params(Section):
     def _entries_change_single_settings(cls, sections: Any) -> Any:
         """Complete each entry's stage2 from the pipeline's."""
         try:
-            pipeline, entries = sections["stage2"], sections["comparison"]["entries"]
+            pipeline, entries = {**sections["stage2"], "how": "refit"}, sections["comparison"]["entries"]
             completed = {
-                name: {**entry, "stage2": {**pipeline, **entry["stage2"]}} if entry.get("stage2") else entry
+                name: {**entry, "stage2": {**pipeline, **(entry.get("stage2") or {})}}
                 for name, entry in entries.items()
             }
         except (AttributeError, KeyError, TypeError):
@@ -288,12 +291,11 @@ class Params(Section):
         check_rehearsal("methods", self.methods, self.keep.rows)
         check_rehearsal("comparison.first", self.comparison.first, "none")  # nothing is older than the first slice
         for name, entry in self.comparison.entries.items():
-            kept = (entry.keep or self.keep).rows
-            check_rehearsal(f"comparison.entries.{name}", entry.methods, kept)
-            if entry.joint and kept != "all":
+            check_rehearsal(f"comparison.entries.{name}", entry.methods, entry.keep.rows)
+            if entry.joint and entry.keep.rows != "all":
                 raise ValueError(
-                    f"comparison.entries.{name}: it retrains the base on everything, and keep.rows is {kept}: "
-                    "give it `keep: {rows: all}`"
+                    f"comparison.entries.{name}: it retrains the base on everything, and keep.rows is "
+                    f"{entry.keep.rows}: give it `keep: {{rows: all}}`"
                 )
         return self
 

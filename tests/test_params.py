@@ -10,7 +10,7 @@ from tasks.closure import code_of
 from tasks.errors import BadInput
 from tasks.method_kinds import Family
 from tasks.method_params import SETTINGS
-from tasks.params import load_params
+from tasks.params import Keep, load_params
 from tasks.steps import STEPS, run_step, sections_of
 from tests.test_rooms import imported
 
@@ -257,10 +257,21 @@ def test_an_entry_may_change_a_single_setting_of_stage_2(edited):
     path = edited("  entries:\n", "  entries:\n    ours: {methods: [], stage2: {epochs: 0}}\n")
     params = load_params(path)
     assert params.comparison.entries["ours"].stage2 == params.stage2.model_copy(update={"epochs": 0})
-    assert params.comparison.entries["naive"].stage2 is None
+    assert params.comparison.entries["naive"].stage2 == params.stage2
     path.write_text(path.read_text().replace("stage2: {epochs: 0}", "stage2: {epoks: 0}"))
     with pytest.raises(BadInput, match="comparison.entries.ours.stage2.epoks"):
         load_params(path)
+
+
+def test_an_entry_keeps_all_and_refits_unless_it_says_otherwise_whatever_the_pipeline_does(edited):
+    path = edited("  rows: all   ", "  rows: none   ")
+    text = path.read_text().replace("  - {name: replay, share: 0.75}\n", "", 1)
+    path.write_text(text.replace("methods:  ", "methods: []  ", 1).replace("  how: refit ", "  how: solved ", 1))
+    params = load_params(path)
+    assert (params.keep.rows, params.methods, params.stage2.how) == ("none", (), "solved")
+    assert params.comparison.entries["replay"].keep == Keep(rows="all")
+    assert params.comparison.entries["naive"].stage2 == params.stage2.model_copy(update={"how": "refit"})
+    assert params.comparison.entries["solved"].stage2 == params.stage2
 
 
 def test_every_method_has_settings_and_all_settings_have_a_method():

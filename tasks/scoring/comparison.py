@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from tasks import artifact
 from tasks.method_kinds import Family
-from tasks.params import Entry, Params, Stage2
+from tasks.params import Entry, Params
 from tasks.scoring.matrix import (
     average_accuracy,
     average_incremental_accuracy,
@@ -47,9 +47,9 @@ def gather_comparison(params: Params, finished: dict[Run, list[Path]], failed: d
             found["metrics"] |= _beside(found["metrics"], per_seed.get((bound or "", seed), {}).get("metrics"))
         metrics = [found["metrics"] for found in seeds.values()]
         entries[name] = {
-            "family": family_of(entry, params.stage2),
+            "family": family_of(entry),
             "methods": [method.model_dump(mode="json") for method in entry.methods],
-            "keep": (entry.keep or params.keep).rows,
+            "keep": entry.keep.rows,
             "seeds": {str(seed): found for seed, found in seeds.items()},
             "mean": over_seeds(metrics, statistics.fmean),
             "spread": over_seeds(metrics, _deviation),
@@ -68,12 +68,12 @@ def gather_comparison(params: Params, finished: dict[Run, list[Path]], failed: d
     }
 
 
-def family_of(entry: Entry, pipelines: Stage2) -> str:
+def family_of(entry: Entry) -> str:
     """The family of an entry's methods; rehearsal is what others are added to, and several others are combined.
 
-    What is solved needs no method; `pipelines` is the stage 2 of an entry that names none.
+    What is solved needs no method.
     """
-    if (entry.stage2 or pipelines).how == "solved":
+    if entry.stage2.how == "solved":
         return SOLVED
     families: set[str] = {method.family for method in entry.methods}
     if len(families) > 1:

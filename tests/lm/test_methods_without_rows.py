@@ -6,7 +6,7 @@ import pytest
 
 from tasks import artifact
 from tasks.comparison import results, take_through
-from tasks.params import Keep, Slice, load_params
+from tasks.params import Slice, load_params
 from tasks.scoring.comparison import gather_comparison
 from tests.every_step import (
     CHAT,
@@ -51,7 +51,7 @@ def test_a_slice_without_rows_leaves_the_model_and_what_its_methods_keep(example
     entry = ENTRIES[name]
     root = tmp_path / "timeline"
     shutil.copytree(examples, root)
-    keep = entry.keep or Keep(rows="all")
+    keep = entry.keep
     timeline = Timeline(root, methods=tuple(small(method) for method in entry.methods), keep=keep)
     models = [timeline.bring_model(name, before) for before, name in zip(["base", *SLICES], SLICES, strict=False)]
     rehearsed = keep.rows != "none" or any(method.name == "der" for method in entry.methods)
