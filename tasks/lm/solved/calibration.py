@@ -14,7 +14,7 @@ from tasks.lm.shares import at_most
 from tasks.lm.solved.codes import bound
 from tasks.lm.solved.learn import places_of
 from tasks.lm.solved.module import Memory
-from tasks.lm.solved.solution import Regression, Solution, solve
+from tasks.lm.solved.solution import Solution, solve
 from tasks.lm.solved.sums import Sums
 from tasks.solved_params import FIRST, RIDGES
 
@@ -35,9 +35,9 @@ class LeftOut:
 
 @dataclass
 class Without:
-    """Under a ridge, what would be without each question that is left out: see Regression.without."""
+    """The solution under a ridge, and what would be without each question that is left out: see Regression.without."""
 
-    regression: Regression
+    solution: Solution
     unseen: Tensor
     predicted: Tensor
     error: float  # sum |z - p|^2
@@ -88,13 +88,14 @@ def _regression(memory: Memory, sums: Sums, left_out: LeftOut | None) -> tuple[S
                 if other.error >= best.error:
                     break
                 best = other
-    return best.regression.solution(), best.unseen, best.predicted
+    return best.solution, best.unseen, best.predicted
 
 
 def _without(sums: Sums, ridge: float, left_out: LeftOut) -> Without:
     regression = solve(sums, ridge)
     unseen, predicted = regression.without(left_out.seen, left_out.targets, left_out.times)
-    return Without(regression, unseen, predicted, float((left_out.targets - predicted).double().square().sum()))
+    error = float((left_out.targets - predicted).double().square().sum())
+    return Without(regression.solution(), unseen, predicted, error)
 
 
 def _left_out(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory: Memory, rows: list[Row]) -> LeftOut:
