@@ -20,7 +20,6 @@ from tasks.solved_params import FIRST, RIDGES
 
 CALIBRATING = 512  # rows
 LOST = 0.02  # of known questions
-SLACK = 2.0
 RANDOM = 256  # questions
 
 
@@ -49,9 +48,9 @@ def solve_for(
     """Let the memory speak as its sums say, and set its voice, and what counts as known, by rows that are in them.
 
     Of a sample of the rows, those about facts if there are any, each question is left out: under the ridge what is
-    predicted then is nearest to the answers, the memory has half its voice where a place is SLACK times as unseen as
-    all but LOST of them, and it knows a question that it doubts no more. Without rows both are an older slice's, moved
-    as far as questions at random have become more or less unseen.
+    predicted then is nearest to the answers, the memory has half its voice where a place is as far (in logarithms)
+    from being as unseen as all but LOST of them as from being so like questions at random, and it knows a question that
+    it doubts no more than those. Without rows both are an older slice's, moved as questions at random have moved.
     """
     before = memory.solution
     about = at_most([row for row in rows if row["fact"]] or rows, CALIBRATING, seed)
@@ -62,7 +61,7 @@ def solve_for(
     memory.learn(solution, sums.tokens)
     solution.at_random = float(solution.unseen(memory.at_random(RANDOM)).log().mean())
     if left_out:
-        solution.half = SLACK * float(unseen.quantile(1 - LOST))
+        solution.half = (float(unseen.quantile(1 - LOST)) * math.exp(solution.at_random)) ** 0.5
         solution.limit = float(memory.doubt(unseen, predicted).quantile(1 - LOST))
     elif before:
         moved = solution.at_random - before.at_random
