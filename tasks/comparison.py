@@ -109,10 +109,9 @@ def bring_first(
     pretrain.pretrain(params.pretrain, seed, examples, base, within, log, texts, params.pretrained)
     none = Keep(rows="none")
     begun(examples.name, params.stage1.steps)
-    methods = params.comparison.first
-    stage1.stage1(params.stage1, methods, none, seed, examples, base, before, scratch / "stage1", log)
-    refit = params.stage2.model_copy(update={"how": "refit"})
-    stage2.stage2(refit, seed, examples, before, first / "lm", log)
+    entry = _first_entry(params)
+    stage1.stage1(params.stage1, entry.methods, none, seed, examples, base, before, scratch / "stage1", log)
+    stage2.stage2(entry.stage2, seed, examples, before, first / "lm", log)
     evaluate.evaluate(params.evaluate, examples, first / "lm", first / "scores", None, base, base)
     shutil.rmtree(scratch, ignore_errors=True)
     artifact.write_file(first / KEY, json.dumps(key).encode())
@@ -123,8 +122,12 @@ def has_first(params: Params, seed: int, examples: Path, work: Path) -> bool:
     return _done(work / str(seed) / FIRST, _first_key(params, seed, examples))
 
 
+def _first_entry(params: Params) -> Entry:
+    return Entry(methods=params.comparison.first, stage2=params.stage2.model_copy(update={"how": "refit"}))
+
+
 def _first_key(params: Params, seed: int, examples: Path) -> str:
-    entry = Entry(methods=params.comparison.first, stage2=params.stage2.model_copy(update={"how": "refit"}))
+    entry = _first_entry(params)
     given = _sum_of_files(str(examples.parent / GENERAL), "*.txt") + _sum_of_files(params.pretrain.model, "**/*")
     return _key(params, entry, seed, params.stage1.steps, examples / next(iter(params.timeline)), given)
 

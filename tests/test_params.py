@@ -263,6 +263,14 @@ def test_an_entry_may_change_a_single_setting_of_stage_2(edited):
         load_params(path)
 
 
+def test_a_solved_memory_must_look_at_something(edited):
+    path = edited("    layers: 2  ", "    layers: 0  ")
+    assert load_params(path).stage2.solved.layers == 0
+    path.write_text(path.read_text().replace("    grams: 2048 ", "    grams: 0 "))
+    with pytest.raises(BadInput, match="stage2.solved.*with layers 0 and grams 0 nothing of a question is looked at"):
+        load_params(path)
+
+
 def test_an_entry_keeps_all_and_refits_unless_it_says_otherwise_whatever_the_pipeline_does(edited):
     path = edited("  rows: all   ", "  rows: none   ")
     text = path.read_text().replace("  - {name: replay, share: 0.75}\n", "", 1)

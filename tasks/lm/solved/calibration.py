@@ -78,7 +78,7 @@ def _regression(memory: Memory, sums: Sums, left_out: LeftOut | None) -> tuple[S
     if not left_out:
         last = memory.solution.ridge if memory.solution else FIRST
         return solve(sums, asked_for or last).solution(), torch.empty(0), torch.empty(0)
-    best = _without(sums, asked_for or FIRST, left_out)
+    best = begin = _without(sums, asked_for or FIRST, left_out)
     if not asked_for:
         at = RIDGES.index(FIRST)
         for ways in (RIDGES[at + 1 :], RIDGES[:at][::-1]):
@@ -87,6 +87,8 @@ def _regression(memory: Memory, sums: Sums, left_out: LeftOut | None) -> tuple[S
                 if other.error >= best.error:
                     break
                 best = other
+            if best is not begin:  # the other way it is uphill
+                break
     return best.solution, best.unseen, best.predicted
 
 
