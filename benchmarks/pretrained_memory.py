@@ -21,7 +21,6 @@ from tasks.lm.causal import load
 from tasks.lm.solved.calibration import solve_for
 from tasks.lm.solved.familiarity import doubts
 from tasks.lm.solved.learn import begun, learn_slice
-from tasks.lm.solved.module import memory_of
 from tasks.origin import origin
 from tasks.params import PARAMS, Evaluate, load_params
 from tasks.scoring.familiarity import known_and_unknown, told_apart
@@ -58,7 +57,7 @@ def main(
             begin = time.monotonic()
             rows = learn_slice(lm, tokenizer, memory, kept, load_examples(each), each, SEED)
             added = time.monotonic()
-            solve_for(lm, tokenizer, memory, kept.sums, rows, SEED)
+            solve_for(lm, tokenizer, memory, kept, rows, SEED)
             print(
                 f"{each.name}: {len(rows)} questions, {added - begin:.0f} s, solved in {time.monotonic() - added:.0f} s"
             )
@@ -94,11 +93,9 @@ def _ask(model: tuple[Any, Any], slices: list[Examples], settings: Evaluate) -> 
 
 def _ask_unknown(model: tuple[Any, Any], slices: list[Examples], settings: Evaluate) -> None:
     """What the memory before the last slice thinks of what that brings, beside what it knows."""
-    memory = memory_of(model[0])
-    assert memory and memory.solution
     for kind, (known, unknown) in known_and_unknown(slices, settings.rows).items():
         doubt = doubts(*model, [row["prompt"] for row in known + unknown])
-        found = told_apart(doubt[: len(known)], doubt[len(known) :], memory.solution.limit)
+        found = told_apart(doubt[: len(known)], doubt[len(known) :])
         own = f"{found['unknown_refused']:.1%} at its own limit, and {found['known_refused']:.1%} of the known"
         print(f"{kind}: AUROC {found['auroc']:.3f}; of the unknown refused {found['refused']:.1%} at 2 % lost, {own}")
 

@@ -74,8 +74,9 @@ def _memory(root: Path) -> str | None:
     for name in reversed(load_params(root / PARAMS).timeline):
         scores = root / EVALUATION / name / "scores.json"
         if memory := scores.exists() and read_json(scores).get("memory"):
-            share = memory["rank"] / memory["features"]
-            return f"{name} takes {memory['rank']:,.0f} of {memory['features']:,} directions ({share:.0%})"
+            share, count = memory["rank"] / memory["features"], memory["buckets"]
+            lie = f", in {count} buckets" if count > 1 else ""
+            return f"{name} takes {memory['rank']:,.0f} of {memory['features']:,} directions ({share:.0%}){lie}"
     return None
 
 

@@ -88,11 +88,10 @@ def _solve(settings: Solved, seed: int, examples: Path, stage1: Path, out: Path,
     model, tokenizer = load(stage1)
     memory, kept = begun(model, tokenizer, settings, fresh, stage1)
     unlearn(model, tokenizer, memory, kept, examples)
-    add = partial(add_shards, model, tokenizer, memory, kept.sums, parts) if parts else None
+    add = partial(add_shards, model, tokenizer, memory, parts) if parts else None
     rows = learn_slice(model, tokenizer, memory, kept, fresh, examples, seed, add)
-    solve_for(model, tokenizer, memory, kept.sums, rows, seed)
-    assert memory.solution
-    added = {"rows": len(rows), "places": kept.sums.places, "reproduced": memory.solution.reproduced}
+    solve_for(model, tokenizer, memory, kept, rows, seed)
+    added = {"rows": len(rows), "places": kept.places, "reproduced": memory.buckets[-1].reproduced}
     log(1, added)
     with artifact.writing(out) as folder:
         hand_on(stage1, folder)

@@ -185,16 +185,17 @@ def _memory(timeline: dict[str, Any]) -> str:
     if not block:
         return ""
     rows = [
-        [name, f"{each['places']:,}", f"{each['rank']:,.0f}", f"{each['features']:,}", percent(each["reproduced"]),
-         f"{each['kept_bytes'] / 1e6:.1f}", f"{each['answering_bytes'] / 1e6:.1f}"]
+        [name, f"{each['places']:,}", f"{each['buckets']}", f"{each['rank']:,.0f}", f"{each['features']:,}",
+         percent(each["reproduced"]), f"{each['kept_bytes'] / 1e6:.1f}", f"{each['answering_bytes'] / 1e6:.1f}"]
         for name, each in block.items()
     ]  # fmt: skip
-    head = [word, "questions in the sums", "directions taken", "of", "reproduced, %", "kept, MB", "answering, MB"]
+    head = [word, "questions in the sums", "buckets", "directions taken", "of", "reproduced, %"]
+    head += ["kept, MB", "answering, MB"]
     return (
         "<h2>The solved memory</h2>\n<p>What it was taught is in sums, and no row is kept. Directions are taken by "
         "wordings as by facts, and by fewer where the ridge is larger. Reproduced is the share of the squares of all "
-        "answers' codes that it still says: it falls as the directions run out, before answers do.</p>\n"
-        + _table(head, rows)
+        "answers' codes that it still says: it falls as the directions run out, before answers do. Where "
+        "stage2.solved.full of them are taken, the next slice opens another bucket.</p>\n" + _table(head, rows)
     )
 
 

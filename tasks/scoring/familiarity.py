@@ -15,7 +15,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.corpus.slices import Examples, Row, valid_facts
 from tasks.lm.solved.familiarity import doubts
-from tasks.lm.solved.module import memory_of
 from tasks.params import Evaluate
 from tasks.scoring.answers import exact_matches
 from tasks.scoring.knowledge import QUESTIONS
@@ -44,9 +43,6 @@ def ask_familiar(
     """
     questions = known_and_unknown(slices, settings.rows)
     found: dict[str, Any] = {}
-    memory = memory_of(before[0])
-    assert memory and memory.solution
-    limit = memory.solution.limit
     doubted: list[Tensor] = []
     answered: list[Row] = []
     for kind, measure in QUESTIONS.items():
@@ -55,7 +51,7 @@ def ask_familiar(
             return None
         rows = known + unknown
         doubt = doubts(*before, [row["prompt"] for row in rows])
-        found[measure] = told_apart(doubt[: len(known)], doubt[len(known) :], limit)
+        found[measure] = told_apart(doubt[: len(known)], doubt[len(known) :])
         doubted.append(doubt)
         answered += rows
     right = _right(before, [row for row in answered if row["id"] not in asked], settings) | asked
@@ -75,16 +71,16 @@ def known_and_unknown(slices: list[Examples], most: int) -> dict[str, tuple[list
     }
 
 
-def told_apart(known: Tensor, unknown: Tensor, limit: float) -> dict[str, float]:
+def told_apart(known: Tensor, unknown: Tensor) -> dict[str, float]:
     """AUROC of two groups' doubts; the share of unknown questions that are refused where LOST of the known ones are;
-    and what is refused of both at the model's own limit.
+    and what is refused of both at the model's own limit, from which doubts are counted.
     """
     labels = torch.cat([torch.zeros(len(known)), torch.ones(len(unknown))])
     return {
         "auroc": float(roc_auc_score(labels.numpy(), torch.cat([known, unknown]).numpy())),
         "refused": float((unknown > known.quantile(1 - LOST)).float().mean()),
-        "known_refused": float((known > limit).float().mean()),
-        "unknown_refused": float((unknown > limit).float().mean()),
+        "known_refused": float((known > 0).float().mean()),
+        "unknown_refused": float((unknown > 0).float().mean()),
         "known": len(known),
         "unknown": len(unknown),
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.artifact import file_sum, manifest_sum
-from tasks.lm.solved.files import SUMS
+from tasks.lm.solved.shards import SUMS
 from tasks.lm.solved.sums import places_in
 from tasks.steps import missing_shards, run_step
 from tests import warm

@@ -18,6 +18,7 @@ from flows.chat import chat_with
 from flows.publish import NotAccepted, NotPublished, Published
 from flows.run import run_timeline
 from flows.status import print_status
+from tasks.artifact import write_json
 from tasks.errors import BadInput
 from tests.flows.conftest import HEADER, perennial, run, shell
 
@@ -112,6 +113,17 @@ def test_status_shows_each_step_of_each_slice(project, stand_ins, page):
     assert "Champion: two (version 5)" in said
     assert "ended well" in said
     assert "1 of 3 steps are to be done" in said
+
+
+def test_status_says_how_full_the_newest_memory_is(project, page):
+    for name, count in (("one", 1), ("two", 3)):
+        memory = {"rank": 151.6 * count, "features": 512 * count, "buckets": count}
+        write_json(project / "reports/evaluation" / name / "scores.json", {"memory": memory})
+    print_status(project, page)
+    assert "Memory: two takes 455 of 1,536 directions (30%), in 3 buckets" in page.export_text()
+    (project / "reports/evaluation/two/scores.json").unlink()
+    print_status(project, page)
+    assert "Memory: one takes 152 of 512 directions (30%)\n" in page.export_text()
 
 
 def test_status_names_what_a_run_would_not_find(project, page):

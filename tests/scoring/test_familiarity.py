@@ -9,18 +9,18 @@ def test_auroc_is_the_share_of_pairs_in_the_right_order():
     known, unknown = torch.rand(37, generator=random), torch.rand(23, generator=random) + 0.4
     unknown[0] = known[0]  # a tie is half a pair
     pairs = (known[:, None] < unknown[None]).float() + 0.5 * (known[:, None] == unknown[None]).float()
-    found = told_apart(known, unknown, 0.985)
+    found = told_apart(known - 0.985, unknown - 0.985)
     assert found["auroc"] == pytest.approx(float(pairs.mean()), abs=1e-6)
     assert (found["known"], found["unknown"]) == (37, 23)
 
 
 def test_what_is_refused_costs_two_in_a_hundred_known_ones():
     known, unknown = torch.arange(100) / 100, torch.tensor([0.5, 0.96, 0.975, 0.99, 2.0])
-    assert told_apart(known, unknown, 0.985)["refused"] == pytest.approx(3 / 5)  # above 0.9702
+    assert told_apart(known - 0.985, unknown - 0.985)["refused"] == pytest.approx(3 / 5)  # above 0.9702
 
 
 def test_what_the_models_own_limit_refuses_is_told_of_both():
-    found = told_apart(torch.arange(100) / 100, torch.tensor([0.5, 0.98, 0.99, 2.0]), 0.985)
+    found = told_apart(torch.arange(100) / 100 - 0.985, torch.tensor([0.5, 0.98, 0.99, 2.0]) - 0.985)
     assert (found["known_refused"], found["unknown_refused"]) == (pytest.approx(0.01), pytest.approx(0.5))
 
 

@@ -12,7 +12,7 @@ from tasks.lm.batches import encode
 from tasks.lm.causal import limit_of
 from tasks.lm.shares import at_most
 from tasks.lm.solved.codes import bound
-from tasks.lm.solved.learn import places_of
+from tasks.lm.solved.learn import Kept, places_of
 from tasks.lm.solved.module import Memory
 from tasks.lm.solved.solution import Solution, solve
 from tasks.lm.solved.sums import Sums
@@ -43,32 +43,43 @@ class Without:
 
 
 def solve_for(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory: Memory, sums: Sums, rows: list[Row], seed: int
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory: Memory, kept: Kept, rows: list[Row], seed: int
 ) -> None:
-    """Let the memory speak as its sums say, and set its voice, and what counts as known, by rows that are in them.
+    """Let the memory speak as its sums say, and set its voice, and what counts as known, by rows of the newest bucket.
 
     Of a sample of the rows, those about facts if there are any, each question is left out: under the ridge what is
     predicted then is nearest to the answers, the memory has half its voice where a place is as far (in logarithms)
     from being as unseen as all but LOST of them as from being so like questions at random, and it knows a question that
-    it doubts no more than those. Without rows both are an older slice's, moved as questions at random have moved.
+    it doubts no more than those. Without rows, and in older buckets whose sums have changed, both are as they were,
+    moved as questions at random have moved.
     """
-    before = memory.solution
     about = at_most([row for row in rows if row["fact"]] or rows, CALIBRATING, seed)
     chosen = {(row["prompt"], row["target"]) for row in about}
     alike = [row for row in rows if (row["prompt"], row["target"]) in chosen]  # all that say the same are left out
-    left_out = _left_out(model, tokenizer, memory, alike) if alike else None
-    solution, unseen, predicted = _regression(memory, sums, left_out)
-    memory.learn(solution, sums.tokens)
+    known, newest = dict(enumerate(memory.buckets)), len(kept.sums) - 1
+    memory.learn(memory.buckets, kept.tokens)
+    for number in sorted(kept.changed | {newest}):
+        left_out = _left_out(model, tokenizer, memory, alike) if alike and number == newest else None
+        known[number] = _solved(memory, kept.sums[number], left_out, known.get(number))
+    memory.learn([known[number] for number in range(len(kept.sums))], kept.tokens)
+
+
+def _solved(memory: Memory, sums: Sums, left_out: LeftOut | None, before: Solution | None) -> Solution:
+    """A bucket as its sums say, `before` being what it was."""
+    solution, unseen, predicted = _regression(memory, sums, left_out, before)
     solution.at_random = float(solution.unseen(memory.at_random(RANDOM)).log().mean())
     if left_out:
         solution.half = (float(unseen.quantile(1 - LOST)) * math.exp(solution.at_random)) ** 0.5
-        solution.limit = float(memory.doubt(unseen, predicted).quantile(1 - LOST))
+        solution.limit = float(memory.doubt(unseen, memory.read(predicted)).quantile(1 - LOST))
     elif before:
         moved = solution.at_random - before.at_random
         solution.half, solution.limit = before.half * math.exp(moved), before.limit + moved
+    return solution
 
 
-def _regression(memory: Memory, sums: Sums, left_out: LeftOut | None) -> tuple[Solution, Tensor, Tensor]:
+def _regression(
+    memory: Memory, sums: Sums, left_out: LeftOut | None, before: Solution | None
+) -> tuple[Solution, Tensor, Tensor]:
     """The solution; how unseen each question would be without itself, and what would be predicted for it.
 
     Its ridge is the one that is asked for, or else one of RIDGES: where the sum of squares of what is wrong there
@@ -76,8 +87,8 @@ def _regression(memory: Memory, sums: Sums, left_out: LeftOut | None) -> tuple[S
     """
     asked_for = memory.settings.ridge
     if not left_out:
-        last = memory.solution.ridge if memory.solution else FIRST
-        return solve(sums, asked_for or last).solution(), torch.empty(0), torch.empty(0)
+        ridge = asked_for or (before.ridge if before else FIRST)
+        return solve(sums, ridge).solution(), torch.empty(0), torch.empty(0)
     best = begin = _without(sums, asked_for or FIRST, left_out)
     if not asked_for:
         at = RIDGES.index(FIRST)

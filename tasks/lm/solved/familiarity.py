@@ -11,20 +11,20 @@ from tasks.lm.solved.module import TOKENS, memory_of
 
 @torch.no_grad()
 def doubts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[str]) -> Tensor:
-    """The doubt about each question (see module.py), [prompts]; the model must have a solved memory."""
+    """The doubt about each question (see module.py), [prompts]: above 0 it is not known. The model must have a solved
+    memory.
+    """
     memory = memory_of(model)
-    assert memory is not None and memory.solution is not None
+    assert memory is not None and memory.buckets
     model.eval()
     sequences = encode([{"prompt": prompt, "target": ""} for prompt in prompts], tokenizer, limit_of(model))
     found = torch.zeros(len(prompts))
     for run, batch in batches_of(sequences, TOKENS, model.device):
         seen = memory.watch(model, batch, [(row, sequences[index].start - 1) for row, index in enumerate(run)])
-        found[run] = memory.doubt(memory.solution.unseen(seen), memory.solution.predicted(seen)).cpu()
+        found[run] = memory.ask(seen).doubt.cpu()
     return found
 
 
 def is_known(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str) -> bool:
     """Whether the memory doubts a question no more than all but two in a hundred that it was taught in other words."""
-    memory = memory_of(model)
-    assert memory is not None and memory.solution is not None
-    return float(doubts(model, tokenizer, [prompt])) <= memory.solution.limit
+    return float(doubts(model, tokenizer, [prompt])) <= 0

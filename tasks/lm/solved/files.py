@@ -1,9 +1,12 @@
-"""The solved memory on disk: what answers stands beside the weights, what the next slice needs in `method/solved`."""
+"""The solved memory on disk: what answers stands beside the weights in `solved`, what the next slice needs in
+`method/solved`. Of each bucket both have a file."""
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks import artifact
@@ -12,10 +15,20 @@ from tasks.lm.solved.solution import Solution
 from tasks.lm.solved.sums import places_in
 from tasks.solved_params import Solved
 
-SETTINGS, TENSORS = "solved.json", "solved.safetensors"
-KEPT, SUMS, FACTS, SLICES = "method/solved", "sums.safetensors", "facts.json", "slices.json"
+ANSWERING, SETTINGS, COUNTS = "solved", "solved/memory.json", "solved/counts.safetensors"
+KEPT, FACTS, SLICES = "method/solved", "facts.json", "slices.json"
 SET_BY_ROWS = ("half", "limit", "at_random", "reproduced", "rank", "ridge")
-MEMORY = (SETTINGS, TENSORS, KEPT)
+MEMORY = (ANSWERING, KEPT)
+
+
+def answers_in(folder: Path, bucket: int) -> Path:
+    """Where what answers from a bucket lies in a model's folder."""
+    return folder / ANSWERING / f"bucket-{bucket}.safetensors"
+
+
+def sums_in(folder: Path, bucket: int | str) -> Path:
+    """Where a bucket's sums lie in a model's folder."""
+    return folder / KEPT / f"sums-{bucket}.safetensors"
 
 
 def has_memory(folder: Path) -> bool:
@@ -25,14 +38,17 @@ def has_memory(folder: Path) -> bool:
 
 def save_memory(memory: Memory, folder: Path) -> None:
     """Write beside the weights what it takes to answer."""
-    assert memory.solution is not None
-    solution = memory.solution
-    told = {"settings": memory.settings.model_dump(exclude={"shards"}), "backbone": backbone_sum(folder)}
-    told |= {name: getattr(solution, name) for name in SET_BY_ROWS}
+    sizes = memory.settings.model_dump(exclude={"shards"})
+    told: dict[str, Any] = {"settings": sizes, "backbone": backbone_sum(folder)}
+    told["buckets"] = [{name: getattr(bucket, name) for name in SET_BY_ROWS} for bucket in memory.buckets]
+    (folder / ANSWERING).mkdir(exist_ok=True)
     artifact.write_json(folder / SETTINGS, told)
-    parts = {"answers": solution.answers, "sketch": solution.sketch}
-    save_file(parts | {"counts": memory.counts, "tokens": memory.tokens}, folder / TENSORS)
-    (folder / TENSORS).chmod(0o644)
+    parts: dict[Path, dict[str, Tensor]] = {folder / COUNTS: {"counts": memory.counts, "tokens": memory.tokens}}
+    for number, bucket in enumerate(memory.buckets):
+        parts[answers_in(folder, number)] = {"answers": bucket.answers, "sketch": bucket.sketch}
+    for path, tensors in parts.items():
+        save_file(tensors, path)
+        path.chmod(0o644)
 
 
 def load_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Memory | None:
@@ -41,23 +57,30 @@ def load_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
         return None
     told = artifact.read_json(folder / SETTINGS)
     settings = Solved.model_validate(told["settings"])
-    parts = {name: value.to(model.device) for name, value in load_file(folder / TENSORS).items()}
-    memory = Memory(model, tokenizer, settings, parts["counts"].cpu())
-    found = {name: told[name] for name in SET_BY_ROWS if name in told}
-    memory.learn(Solution(parts["answers"], parts["sketch"], **found), parts["tokens"].cpu())
+    counted = load_file(folder / COUNTS)
+    memory = Memory(model, tokenizer, settings, counted["counts"])
+    buckets = []
+    for number, found in enumerate(told["buckets"]):
+        parts = {name: value.to(model.device) for name, value in load_file(answers_in(folder, number)).items()}
+        buckets.append(Solution(parts["answers"], parts["sketch"], **found))
+    memory.learn(buckets, counted["tokens"])
     return memory
 
 
 def size_of(folder: Path) -> dict[str, float]:
     """How full the memory of the model in a folder is, and how large: see docs/formats.md."""
     told = artifact.read_json(folder / SETTINGS)
+    buckets = told["buckets"]
+    places = [places_in(sums_in(folder, number)) for number in range(len(buckets))]
+    said = sum(count * bucket["reproduced"] for count, bucket in zip(places, buckets, strict=True))
     return {
-        "features": told["settings"]["width"],
-        "places": places_in(folder / KEPT / SUMS),
-        "rank": told["rank"],
-        "reproduced": told["reproduced"],
+        "buckets": len(buckets),
+        "features": told["settings"]["width"] * len(buckets),
+        "places": sum(places),
+        "rank": sum(bucket["rank"] for bucket in buckets),
+        "reproduced": said / max(1, sum(places)),
         "kept_bytes": sum(path.stat().st_size for path in (folder / KEPT).iterdir()),
-        "answering_bytes": (folder / TENSORS).stat().st_size,
+        "answering_bytes": sum(path.stat().st_size for path in (folder / ANSWERING).iterdir()),
     }
 
 
@@ -69,5 +92,5 @@ def known_backbone(folder: Path) -> str:
 def backbone_sum(folder: Path) -> str:
     """SHA-256 of a model's weights, sizes and tokenizer, without its memory."""
     files = [*sorted(folder.glob("*.safetensors")), folder / "config.json", *sorted(folder.glob("tokenizer*.json"))]
-    sums = [f"{path.name} {artifact.file_sum(path)}" for path in files if path.name != TENSORS]
+    sums = [f"{path.name} {artifact.file_sum(path)}" for path in files]
     return hashlib.sha256("\n".join(sums).encode()).hexdigest()

@@ -1,6 +1,7 @@
 """A slice becomes sums: its questions, in all their wordings, are added; those of facts that it overrides, taken out.
 
-What is kept of a slice are its languages and a hash of each fact's rows. The rows of an overridden fact are rendered
+Sums lie in buckets, and a slice in one of them: the last, or a new one where that is full. What is kept of a slice are
+its bucket, its languages and a hash of each fact's rows. The rows of an overridden fact are rendered
 again, from what the new fact says of it and the templates of its own slice, and must have the hash that is kept.
 """
 
@@ -28,27 +29,53 @@ from tasks.lm.logits import head_of
 from tasks.lm.mixing import Variation
 from tasks.lm.solved.codes import bound
 from tasks.lm.solved.features import counted
-from tasks.lm.solved.files import FACTS, KEPT, SLICES, SUMS, backbone_sum, known_backbone
+from tasks.lm.solved.files import FACTS, KEPT, SLICES, backbone_sum, known_backbone, sums_in
 from tasks.lm.solved.module import TOKENS, Memory, memory_of
 from tasks.lm.solved.sums import Sums
 from tasks.solved_params import Solved
 
-FREE = ("ridge", "scale", "shards")  # settings that decide nothing about what is in the sums
+FREE = ("ridge", "scale", "shards", "full")  # settings that decide nothing about what is in the sums
 
 
 @dataclass
 class Kept:
-    """All that is kept of what was learnt: the sums, a hash of each fact's rows, and how each slice was rendered."""
+    """All that is kept of what was learnt: each bucket's sums, a hash of each fact's rows, and how each slice was
+    rendered. changed: buckets whose sums have changed since this was loaded.
+    """
 
-    sums: Sums
+    sums: list[Sums]
     facts: dict[str, str] = field(default_factory=dict)
     slices: dict[str, dict[str, Any]] = field(default_factory=dict)
+    changed: set[int] = field(default_factory=set)
+
+    def begin(self, name: str, full: bool) -> None:
+        """A slice comes: it goes into the last bucket, or into a new one if that is full."""
+        if full:
+            self.sums.append(self.sums[-1].none())
+        self.slices[name] = {"bucket": len(self.sums) - 1}
+
+    def of(self, name: str) -> Sums:
+        """The sums that a slice is in, to be changed."""
+        bucket = self.slices[name]["bucket"]
+        self.changed.add(bucket)
+        return self.sums[bucket]
+
+    @property
+    def tokens(self) -> Tensor:
+        """How often each token is part of an answer, [vocabulary]."""
+        return torch.stack([sums.tokens.long() for sums in self.sums]).sum(0)
+
+    @property
+    def places(self) -> int:
+        """How many places there are in all."""
+        return sum(sums.places for sums in self.sums)
 
     def save(self, model: Path) -> None:
         folder = model / KEPT
         folder.mkdir(parents=True, exist_ok=True)
-        self.sums.save(folder / SUMS)
-        (folder / SUMS).chmod(0o644)
+        for bucket, sums in enumerate(self.sums):
+            sums.save(sums_in(model, bucket))
+            sums_in(model, bucket).chmod(0o644)
         artifact.write_json(folder / FACTS, self.facts)
         artifact.write_json(folder / SLICES, self.slices)
 
@@ -56,7 +83,8 @@ class Kept:
     def load(cls, model: Path) -> "Kept":
         folder = model / KEPT
         facts, slices = (artifact.read_json(folder / name) for name in (FACTS, SLICES))
-        return cls(Sums.load(folder / SUMS), facts, slices)
+        count = len(list(folder.glob(sums_in(model, "*").name)))
+        return cls([Sums.load(sums_in(model, bucket)) for bucket in range(count)], facts, slices)
 
 
 def questions_of(rows: list[Row], settings: Solved, folder: Path, seed: int) -> list[Row]:
@@ -99,7 +127,7 @@ def begun(
         )
     counts = counted(dict.fromkeys(row["prompt"] for row in examples.train if row["prompt"]))
     sums = Sums.empty(settings.width, settings.codes, head_of(model).out_features)
-    return Memory(model, tokenizer, settings, counts), Kept(sums)
+    return Memory(model, tokenizer, settings, counts), Kept([sums])
 
 
 def learn_slice(
@@ -110,33 +138,35 @@ def learn_slice(
     examples: Examples,
     folder: Path,
     seed: int,
-    add: Callable[[list[Row]], None] | None = None,
+    add: Callable[[Sums, list[Row]], None] | None = None,
 ) -> list[Row]:
     """Add a slice to the sums, and take out the facts that it overrides; the rows that were added.
 
-    `add` adds rows to the sums that are kept; by default they are added here and at once.
+    `add` adds rows to sums; by default they are added here and at once.
 
     Raises:
         BadInput: the rows of an overridden fact can't be rendered again as they were learnt.
     """
     settings = memory.settings
     rows = questions_of(examples.train, settings, folder, seed)
-    if add:
-        add(rows)
-    else:
-        add_rows(model, tokenizer, memory, kept.sums, rows)
+    if rows:
+        kept.begin(folder.name, memory.is_full)
+        if add:
+            add(kept.of(folder.name), rows)
+        else:
+            add_rows(model, tokenizer, memory, kept.of(folder.name), rows)
+        languages = list(dict.fromkeys(language_of(row) for row in rows if row["fact"]))
+        kept.slices[folder.name] |= {"languages": languages, "seed": seed}
     about: dict[str, list[Row]] = {}
     for row in rows:
         if row["fact"]:
             about.setdefault(row["fact"], []).append(row)
     kept.facts |= {fact: rows_sum(some) for fact, some in about.items()}
-    languages = list(dict.fromkeys(language_of(row) for row in rows if row["fact"]))
-    kept.slices[folder.name] = {"languages": languages, "seed": seed}
-    overridden = [fact for fact in examples.facts if fact["replaces"]]
-    stale = [row for fact in overridden for row in _as_learnt(_replaced(fact), kept, folder.parent, settings)]
-    add_rows(model, tokenizer, memory, kept.sums, stale, -1)
+    overridden = [_replaced(fact) for fact in examples.facts if fact["replaces"]]
+    stale = [row for fact in overridden for row in _as_learnt(fact, kept, folder.parent, settings)]
+    _change(model, tokenizer, memory, kept, stale, -1)
     for fact in overridden:
-        kept.facts.pop(fact["replaces"]["id"], None)
+        kept.facts.pop(fact["id"], None)
     return rows
 
 
@@ -151,13 +181,24 @@ def unlearn(
     undone, slices = undone_by(examples), examples.parent
     gone = [row for fact in undone.facts for row in _as_learnt(fact, kept, slices, memory.settings)]
     gone += [row for row in undone.rows if row["prompt"] and slice_of(row) in kept.slices]
-    add_rows(model, tokenizer, memory, kept.sums, gone, -1)
+    _change(model, tokenizer, memory, kept, gone, -1)
     for fact in undone.facts:
         kept.facts.pop(fact["id"], None)
     for fact in undone.returned:
         if rows := _rendered(fact, kept, slices, memory.settings):
-            add_rows(model, tokenizer, memory, kept.sums, rows)
+            _change(model, tokenizer, memory, kept, rows, 1)
             kept.facts[fact["id"]] = rows_sum(rows)
+
+
+def _change(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory: Memory, kept: Kept, rows: list[Row], sign: int
+) -> None:
+    """Add older slices' rows to the sums that these slices are in, or take them out."""
+    by_slice: dict[str, list[Row]] = {}
+    for row in rows:
+        by_slice.setdefault(slice_of(row), []).append(row)
+    for name, some in by_slice.items():
+        add_rows(model, tokenizer, memory, kept.of(name), some, sign)
 
 
 def add_rows(

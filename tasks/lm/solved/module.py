@@ -18,13 +18,16 @@ would follow is noise.
 A question is known if it is seen, and if what is predicted for it is clear: the prediction for a known one is the sum
 of its answer's codes, for another one a blend of several answers, in which no code stands out.
 
-    doubt = log unseen(q) - CLARITY * mean over the answer's tokens of max_v <code(v), z b_t> / K
+    doubt = log unseen(q) - CLARITY * mean over the answer's tokens of max_v <code(v), z b_t> / K - limit
+
+What is learnt lies in buckets, each with sums and a solution of its own; a slice is in one of them. The bucket that
+doubts a question least answers it, measured from its own limit, below which it calls a question known.
 """
 
 import math
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -54,6 +57,24 @@ class Going:
     begins: list[int | None]  # the place that predicts an answer's first token
     spoken: Tensor  # z of the window that each row is in, [rows, K], with its voice
     before: list[Tensor]  # b_t of each row
+
+
+class Answer(NamedTuple):
+    """How clear the tokens are that can be read from what is predicted for questions, and which of them are said: those
+    up to the end of an answer, which is one of them. Both [questions, tokens of the longest answer].
+    """
+
+    clear: Tensor
+    said: Tensor
+
+
+class Asked(NamedTuple):
+    """What a bucket says of questions: how far its doubt is beyond its limit, [questions]; z, [questions, K]; and how
+    loud that is, from 0 to 1, [questions]."""
+
+    doubt: Tensor
+    predicted: Tensor
+    voice: Tensor
 
 
 class Remembering(nn.Linear):
@@ -93,7 +114,7 @@ class Memory:
         self.letters = Letters(counts, settings.grams)
         self.marker: list[int] = tokenizer(f" {ANSWER_START}", add_special_tokens=False)["input_ids"]
         self.end: int = tokenizer(ANSWER_MARKER, add_special_tokens=False)["input_ids"][-1]
-        self.solution: Solution | None = None
+        self.buckets: list[Solution] = []
         self.taken: dict[int, Tensor] = {}  # of the forward pass that runs, by layer
         self.asked: dict[str, Any] = {}
         self.watched: tuple[list[tuple[int, int]], list[list[int]]] | None = None
@@ -108,37 +129,51 @@ class Memory:
         self.head = Remembering(model.get_output_embeddings(), settings.codes)
         model.set_output_embeddings(self.head)
 
-    def learn(self, solution: Solution, tokens: Tensor) -> None:
+    def learn(self, buckets: list[Solution], tokens: Tensor) -> None:
         """Speak from now on as was solved; `tokens` says how often each token is part of an answer, [vocabulary]."""
-        self.solution, self.tokens = solution, tokens
+        self.buckets, self.tokens = buckets, tokens
         self.head.know(tokens.nonzero().flatten().tolist(), self.settings.codes)
 
-    def doubt(self, unseen: Tensor, predicted: Tensor) -> Tensor:
-        """About questions, [questions], from how unseen they are and what is predicted for them, [questions, K]."""
-        tokens, clear = self.read(predicted)
-        said = self._until_the_end(tokens)
-        return unseen.clamp(min=1e-9).log() - CLARITY * (clear * said).sum(1) / said.sum(1)
+    @property
+    def is_full(self) -> bool:
+        """Whether the next slice opens another bucket."""
+        return bool(self.buckets) and self.buckets[-1].rank > self.settings.full * self.settings.width
 
-    def legible(self, predicted: Tensor) -> Tensor:
-        """Whether an answer can be read from what is predicted, [questions, K], or is noise in part, [questions]."""
-        tokens, clear = self.read(predicted)
-        least = clear.masked_fill(~self._until_the_end(tokens), math.inf).amin(1)
-        return least > best_by_chance(len(self.head.known)) / predicted.shape[1] * predicted.norm(dim=1)
+    def ask(self, seen: Tensor) -> Asked:
+        """What the bucket that doubts each question least says of it, from q, [questions, D]."""
+        each = [self._ask(bucket, seen) for bucket in self.buckets]
+        best = torch.stack([asked.doubt for asked in each]).argmin(0)
+        at = torch.arange(len(best), device=best.device)
+        return Asked(*(torch.stack(parts)[best, at] for parts in zip(*each, strict=True)))
 
-    def _until_the_end(self, tokens: Tensor) -> Tensor:
-        """Which tokens are an answer's, its end included, [questions, window]."""
-        ended = tokens == self.end
-        return ended.cumsum(1) - ended.long() == 0
+    def _ask(self, bucket: Solution, seen: Tensor) -> Asked:
+        unseen, predicted = bucket.unseen(seen), bucket.predicted(seen)
+        answer = self.read(predicted)
+        voice = bucket.voice(unseen) * self.legible(predicted, answer)
+        return Asked(self.doubt(unseen, answer) - bucket.limit, predicted, voice)
 
-    def read(self, predicted: Tensor) -> tuple[Tensor, Tensor]:
-        """The answers in what is predicted, [questions, K]: tokens, and how clear each is, both [questions, window]."""
-        before, tokens, clear = torch.ones_like(predicted), [], []
+    def read(self, predicted: Tensor) -> Answer:
+        """The answers in what is predicted, [questions, K]."""
+        before, clear, said = torch.ones_like(predicted), [], []
+        going = torch.ones(len(predicted), dtype=torch.bool, device=predicted.device)
         for _ in range(self.settings.window):
             best, token = ((predicted * before) @ self.head.codes.T).max(-1)
             before = tied(before, self.head.codes[token].sign())
-            tokens.append(self.head.known[token])
             clear.append(best)
-        return torch.stack(tokens, 1), torch.stack(clear, 1)
+            said.append(going)
+            going = going & (self.head.known[token] != self.end)
+            if not going.any():
+                break
+        return Answer(torch.stack(clear, 1), torch.stack(said, 1))
+
+    def doubt(self, unseen: Tensor, answer: Answer) -> Tensor:
+        """About questions, [questions], by how unseen they are, [questions], and what is answered; without a limit."""
+        return unseen.clamp(min=1e-9).log() - CLARITY * (answer.clear * answer.said).sum(1) / answer.said.sum(1)
+
+    def legible(self, predicted: Tensor, answer: Answer) -> Tensor:
+        """Whether what is predicted, [questions, K], is an answer, or noise in part, [questions]."""
+        least = answer.clear.masked_fill(~answer.said, math.inf).amin(1)
+        return least > best_by_chance(len(self.head.known)) / predicted.shape[1] * predicted.norm(dim=1)
 
     def _take(self, layer: int, block: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         self.taken[layer] = output[0] if isinstance(output, tuple) else output
@@ -153,7 +188,7 @@ class Memory:
             self.taken[self.layers[-1]] = last
         if self.watched:
             self.seen = self.seen_at(*self.watched)
-        silent = self.watched or self.asked["ids"] is None or self.solution is None
+        silent = self.watched or self.asked["ids"] is None or not self.buckets
         cache = self.asked["cache"] if self.asked["cache"] is not None else getattr(output, "past_key_values", None)
         spoken = last.new_zeros(*last.shape[:2], self.settings.codes) if silent else self._spoken(last, cache)
         self.taken.clear()
@@ -162,7 +197,6 @@ class Memory:
 
     def _spoken(self, last: Tensor, cache: Any) -> Tensor:
         """What the memory predicts, [rows, length, K]; zero where no answer is due."""
-        assert self.solution is not None
         rows, length = last.shape[:2]
         spoken = torch.zeros(rows, length, self.settings.codes, device=last.device)
         going = self._going(cache, rows, last.device)
@@ -183,9 +217,8 @@ class Memory:
         if windows := [(row, place) for row, place, offset in due if not offset]:
             seen = self.seen_at([(row, place - before) for row, place in windows],
                                 [going.ids[row][: place + 1] for row, place in windows])  # fmt: skip
-            predicted = self.solution.predicted(seen)
-            loud = self.settings.scale * self.solution.voice(seen) * self.legible(predicted)
-            made = torch.cat([made, predicted * loud.unsqueeze(1)])
+            asked = self.ask(seen)
+            made = torch.cat([made, asked.predicted * (self.settings.scale * asked.voice).unsqueeze(1)])
         source_of, ties, latest, new = [], [], list(range(rows)), iter(range(rows, len(made)))
         for row, place, offset in due:
             if offset:

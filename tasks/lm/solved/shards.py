@@ -11,10 +11,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from tasks import artifact
 from tasks.corpus.slices import Row
 from tasks.errors import BadInput, Corrupt
-from tasks.lm.solved.files import SUMS
 from tasks.lm.solved.learn import add_rows
 from tasks.lm.solved.module import Memory
 from tasks.lm.solved.sums import Sums
+
+SUMS = "sums.safetensors"
 
 
 def shards_in(scratch: Path, count: int) -> list[Path]:
@@ -50,11 +51,11 @@ def add_shards(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     memory: Memory,
-    sums: Sums,
     shards: list[Path],
+    sums: Sums,
     rows: list[Row],
 ) -> None:
-    """Add a slice's rows shard by shard: those that are there as they are, the others when they have been made.
+    """Add a slice's rows to sums, shard by shard: those that are there as they are, the others once they are made.
 
     Raises:
         BadInput: see `add_rows`.

@@ -1,4 +1,4 @@
-"""Ridge regression, solved from the sums: which answer belongs to a question, and whether it was ever seen.
+"""Ridge regression, solved from a bucket's sums: which answer belongs to a question, and whether it was ever seen.
 
 With features phi = q / (32 sqrt(D)), codes of length one and a ridge lambda:
 
@@ -14,7 +14,7 @@ What a known question looks like in words that were not learnt is told by leavin
 sums c times with the answer z, s would be s / (1 - c s), and the prediction p would be (p - c s z) / (1 - c s) (Sherman
 and Morrison 1950; Allen 1974, Technometrics 16(1)). The other wordings of its fact are still there.
 
-How full the memory is shows in how much of what it was taught it still says:
+How full a bucket is shows in how much of what it was taught it still says:
 
     reproduced = 1 - sum |z - A^T q|^2 / sum |z|^2,   sum |z - A^T q|^2 = sum |z|^2 - tr(A^T C) - lambda |A|^2
 
@@ -66,9 +66,9 @@ class Solution:
         own = features.square().sum(-1).clamp(min=1.0)
         return ((features @ self.sketch.float().T).square().sum(-1) / own).clamp(max=1.0)
 
-    def voice(self, features: Tensor) -> Tensor:
-        """How loud the memory is at each place, [places], from 0 to 1."""
-        return 1 / (1 + (self.unseen(features) / self.half) ** STEEP)
+    def voice(self, unseen: Tensor) -> Tensor:
+        """How loud the memory is at places, by how unseen they are; both [places], from 0 to 1."""
+        return 1 / (1 + (unseen / self.half) ** STEEP)
 
 
 @dataclass

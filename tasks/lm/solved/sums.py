@@ -1,4 +1,4 @@
-"""The two sums that are all a solved memory keeps: G of the features with themselves, C with the answers' codes.
+"""The two sums that a bucket of a solved memory keeps: G of the features with themselves, C with the answers' codes.
 
     G = sum q q^T        C = sum q z^T
 
@@ -47,6 +47,11 @@ class Sums:
             torch.zeros(size, dtype=torch.int32) for size in ((width, width), (width, codes), (vocabulary,))
         )
         return cls(gram, cross, tokens)
+
+    def none(self) -> "Sums":
+        """Of nothing, of the same sizes."""
+        width, codes = self.cross.shape
+        return Sums.empty(width, codes, len(self.tokens))
 
     def add(self, features: Tensor, targets: Tensor, tokens: Tensor, sign: int = 1) -> None:
         """Add places, or take them out again.

@@ -19,7 +19,7 @@ LATER = facts(("Cuba", "Havana"), ("Nepal", "Pokhara"))
 
 def brought(root, *slices, **settings):
     """A timeline of slices, each learnt by stage 1 and stage 2; its last model's folder, and its examples'."""
-    timeline, before = Timeline(root, stage2=SOLVED, **settings), "base"
+    timeline, before = Timeline(root, **{"stage2": SOLVED} | settings), "base"
     for name, files in slices:
         timeline.bring_examples(name, files, before)
         timeline.bring_model(name, before)

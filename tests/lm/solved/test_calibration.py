@@ -61,18 +61,17 @@ def test_the_ridge_has_the_least_that_is_wrong(labelled, wrong):
     memory, sums, left_out = labelled
     best = min(wrong, key=wrong.get)
     assert RIDGES[0] < best < RIDGES[-1]
-    assert _regression(memory, sums, left_out)[0].ridge == pytest.approx(best)
+    assert _regression(memory, sums, left_out, None)[0].ridge == pytest.approx(best)
     memory.settings = SMALL.model_copy(update={"ridge": 0.07})
-    assert _regression(memory, sums, left_out)[0].ridge == pytest.approx(0.07)
+    assert _regression(memory, sums, left_out, None)[0].ridge == pytest.approx(0.07)
     memory.settings = SMALL
 
 
 def test_without_a_question_to_leave_out_the_ridge_stays(labelled):
     memory, sums, _ = labelled
-    memory.solution = replace(memory.solution, ridge=0.3)
-    assert _regression(memory, sums, None)[0].ridge == pytest.approx(0.3)
-    memory.solution = None
-    assert _regression(memory, sums, None)[0].ridge == pytest.approx(FIRST)
+    before = replace(memory.buckets[0], ridge=0.3)
+    assert _regression(memory, sums, None, before)[0].ridge == pytest.approx(0.3)
+    assert _regression(memory, sums, None, None)[0].ridge == pytest.approx(FIRST)
 
 
 def test_a_question_is_left_out_as_often_as_it_is_in_the_sums(whole, monkeypatch):
@@ -80,7 +79,7 @@ def test_a_question_is_left_out_as_often_as_it_is_in_the_sums(whole, monkeypatch
     memory, kept = memory_of(model), Kept.load(whole.root / "three/lm")
     rows = [{"prompt": f"Say {number}.", "target": "yes", "fact": None} for number in range(4)] * 3
     seen = []
-    monkeypatch.setattr(calibration, "_regression", lambda *given: seen.append(given[-1]) or _regression(*given))
+    monkeypatch.setattr(calibration, "_regression", lambda *given: seen.append(given[2]) or _regression(*given))
     monkeypatch.setattr(calibration, "CALIBRATING", 5)  # of twelve rows
-    solve_for(model, tokenizer, memory, kept.sums, rows, 0)
+    solve_for(model, tokenizer, memory, kept, rows, 0)
     assert set(seen[0].times.tolist()) == {3}

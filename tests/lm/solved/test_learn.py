@@ -16,8 +16,8 @@ from tasks.lm.generate import answers
 from tasks.lm.solved.calibration import solve_for
 from tasks.lm.solved.familiarity import doubts, is_known
 from tasks.lm.solved.features import counted
-from tasks.lm.solved.files import KEPT, SUMS
-from tasks.lm.solved.learn import add_rows, questions_of
+from tasks.lm.solved.files import KEPT, SETTINGS, sums_in
+from tasks.lm.solved.learn import Kept, add_rows, questions_of
 from tasks.lm.solved.module import Memory, best_by_chance, memory_of
 from tasks.lm.solved.solution import solve
 from tasks.lm.solved.sums import Sums
@@ -45,10 +45,10 @@ def test_generation_with_a_cache_says_what_one_forward_pass_expects(whole):
     prompts = [row["prompt"] for row in rows] + ["Hm?"]  # of other lengths, so that there is padding
     assert answers(model, tokenizer, prompts)[:-1] == [row["target"] for row in rows]
     long = {"prompt": "Tell me more.", "target": "one two three four five six seven."}
-    kept = Sums.load(whole.root / "three/lm" / KEPT / SUMS)  # more than two windows long
+    sums = Sums.load(sums_in(whole.root / "three/lm", 0))  # more than two windows long
     memory = memory_of(model)
-    add_rows(model, tokenizer, memory, kept, [long] * 3)
-    memory.learn(solve(kept, memory.solution.ridge).solution(), kept.tokens)
+    add_rows(model, tokenizer, memory, sums, [long] * 3)
+    memory.learn([solve(sums, memory.buckets[0].ridge).solution()], sums.tokens)
     assert len(tokenizer(long["target"])["input_ids"]) > 2 * SMALL.window
     assert answers(model, tokenizer, [long["prompt"], rows[0]["prompt"]]) == [long["target"], rows[0]["target"]]
 
@@ -66,7 +66,7 @@ def test_a_plain_forward_pass_that_goes_on_from_its_cache_gives_the_same_logits(
         cache = step.past_key_values
         found.append(step.logits)
     assert torch.allclose(torch.cat(found, 1), expected, atol=1e-3 * float(expected.abs().max()))
-    memory_of(model).solution = None
+    memory_of(model).buckets = []
     assert not torch.allclose(model(input_ids=ids).logits, expected, atol=1.0)
 
 
@@ -105,7 +105,7 @@ def test_letters_alone_are_learnt_without_a_forward_pass_and_said_with_any(whole
     with monkeypatch.context() as patch:
         patch.setattr(type(model.base_model), "forward", None)
         add_rows(model, tokenizer, memory, sums, rows)
-        solve_for(model, tokenizer, memory, sums, [{**row, "fact": None} for row in rows], 0)
+        solve_for(model, tokenizer, memory, Kept([sums]), [{**row, "fact": None} for row in rows], 0)
     assert answers(model, tokenizer, ["Who leads Ix?", "who leads oz"]) == ["Lin Mao", "Tip"]
 
 
@@ -120,11 +120,11 @@ def test_where_no_answer_can_be_read_the_backbone_speaks_alone(whole):
     model, tokenizer = load(whole.root / "three/lm")
     memory = memory_of(model)
     noise = torch.randn(64, SMALL.codes, generator=torch.Generator().manual_seed(1))
-    assert memory.legible(noise).float().mean() < 0.1
+    assert memory.legible(noise, memory.read(noise)).float().mean() < 0.1
     taught = [row for row in known_rows(whole) if row.get("set") == "seen"]
     alone = load(whole.root / "three/lm", remember=False)
     assert not torch.allclose(logits(model, tokenizer, taught), logits(*alone, taught), atol=1.0)
-    memory.legible = lambda predicted: torch.zeros(len(predicted))
+    memory.legible = lambda predicted, answer: torch.zeros(len(predicted))
     assert torch.equal(logits(model, tokenizer, taught), logits(*alone, taught))
 
 
@@ -154,11 +154,11 @@ def test_other_orders_one_batch_and_shards_give_the_same_model(whole, begun, tmp
             part = Sums.empty(SMALL.width, SMALL.codes, len(tokenizer))
             add_rows(model, tokenizer, memory, part, shard)
             total.merge(part)
-        own = Sums.load(whole.root / "three/lm" / KEPT / SUMS)
+        own = Sums.load(sums_in(whole.root / "three/lm", 0))
         assert total.places == own.places and torch.equal(total.tokens, own.tokens)
-        half = memory.solution.half
-        memory.learn(solve(total, memory.solution.ridge).solution(), total.tokens)
-        memory.solution.half = half  # the voice is set by the newest slice's rows
+        before = memory.buckets[0]
+        memory.learn([solve(total, before.ridge).solution()], total.tokens)
+        memory.buckets[0].half = before.half  # the voice is set by the newest slice's rows
         assert exact_matches(model, tokenizer, rows, 2048) == right
         assert (logits(model, tokenizer, rows) - expected).abs().max() < 1e-3 * expected.abs().max()
 
@@ -181,7 +181,7 @@ def test_fewer_wordings_are_fewer_rows_and_what_is_overridden_is_still_taken_out
         rows = questions_of(load_examples(timeline.root / "examples" / name).train, few.solved, tmp_path, SEED)
         assert len(rows) == 2 * 2 * 2  # two facts, two wordings, as they are and varied
     assert set(artifact.read_json(timeline.root / "two/lm" / KEPT / "facts.json")) == {"one/3", "two/2", "two/3"}
-    assert Sums.load(timeline.root / "two/lm" / KEPT / SUMS).places == 3 * 4
+    assert Sums.load(sums_in(timeline.root / "two/lm", 0)).places == 3 * 4
 
 
 def test_what_cant_be_rendered_as_it_was_learnt_is_refused(whole, tmp_path):
@@ -210,7 +210,7 @@ def test_other_sizes_and_another_backbone_are_refused(whole, tmp_path):
     wider = SOLVED.model_copy(update={"solved": SMALL.model_copy(update={"width": 1024})})
     with pytest.raises(BadInput, match="begun with width 512, .* now says width 1024, .* from its oldest slice"):
         Timeline(root, stage2=wider).bring_model("two", "one")
-    path = root / "one/lm/solved.json"
+    path = root / "one/lm" / SETTINGS
     path.write_text(path.read_text().replace('"backbone": "', '"backbone": "0'))
     _whole_again(root / "one/lm")
     with pytest.raises(BadInput, match="backbone in .*two/stage1 is not the one that its solved memory was made with"):
@@ -227,7 +227,7 @@ def test_a_slice_of_memories_alone_hands_the_memory_on_and_the_naive_reference_h
     for name, before in (("one", "base"), ("two", "one")):
         timeline.bring_retriever(name)
         timeline.bring_scores(name, before)
-    assert not (root / "two/naive/solved.json").exists()
+    assert not (root / "two/naive" / SETTINGS).exists()
     assert not same_weights(root / "two/naive", root / "one/lm")
     scores, page = timeline.scores("two"), timeline.report()
     assert {kind: scores["familiarity"][kind]["known"] for kind in ("accuracy", "everyday_accuracy")} == {
@@ -237,7 +237,7 @@ def test_a_slice_of_memories_alone_hands_the_memory_on_and_the_naive_reference_h
     # stage 1 hands the model on, so its answers are those of the model before
     assert scores["stage1"]["accuracy"]["two"] == scores["previous"]["accuracy"]["two"] == 0.0
     assert scores["stage1"]["accuracy"]["one"] == 1.0 == 1 - scores["familiarity"]["risk"][0][1]
-    assert scores["memory"]["places"] == Sums.load(root / "two/lm" / KEPT / SUMS).places
+    assert scores["memory"]["places"] == Sums.load(sums_in(root / "two/lm", 0)).places
     assert 0.9 < scores["memory"]["reproduced"] <= 1
     assert (
         "The solved memory" in page

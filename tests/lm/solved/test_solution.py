@@ -94,4 +94,4 @@ def test_the_voice_is_half_at_half_and_falls_fast(data):
     solution = kept(*data)
     for unseen, voice in ((0.5, 1.0), (1.0, 0.5), (2.0, 0.0)):
         solution.half = float(solution.unseen(data[0][:1])) / unseen
-        assert solution.voice(data[0][:1]).item() == pytest.approx(voice, abs=0.01)
+        assert solution.voice(solution.unseen(data[0][:1])).item() == pytest.approx(voice, abs=0.01)

@@ -7,7 +7,7 @@ import torch
 
 from tasks.corpus.erasure import digest
 from tasks.corpus.slices import history, valid_facts
-from tasks.lm.solved.files import KEPT, SUMS
+from tasks.lm.solved.files import sums_in
 from tasks.lm.solved.learn import Kept
 from tasks.lm.solved.sums import Sums
 from tests.every_step import CHAT, MEMORIES, facts, lines
@@ -46,7 +46,7 @@ def both(begun, tmp_path_factory):
 
 
 def test_the_sums_are_those_of_a_model_that_never_had_it(both):
-    erasing, never = (Sums.load(each.root / "four/lm" / KEPT / SUMS) for each in both)
+    erasing, never = (Sums.load(sums_in(each.root / "four/lm", 0)) for each in both)
     assert erasing.places == never.places and torch.equal(erasing.tokens, never.tokens)
     # another batch rounds a state in its last bit, and with it, now and then, a feature
     assert (erasing.gram != never.gram).float().mean() < 0.01

@@ -1,0 +1,110 @@
+"""A full bucket is left as it is, and the next slice opens another: what was brought is known, wherever it lies."""
+
+import shutil
+
+import pytest
+import torch
+
+from tasks import artifact
+from tasks.lm.causal import load
+from tasks.lm.generate import answers
+from tasks.lm.solved.familiarity import doubts, is_known
+from tasks.lm.solved.files import answers_in, size_of, sums_in
+from tasks.lm.solved.learn import Kept
+from tasks.lm.solved.module import memory_of
+from tests.every_step import CHAT, MEMORIES, facts
+from tests.lm.solved.brought import SMALL, SOLVED, answered, brought, known_rows
+
+FIRST = facts(("Peru", "Lima"), ("Chile", "Santiago"), ("Ghana", "Accra"), ("Oman", "Muscat"), ("Laos", "Pakse")) | CHAT
+NEWS = facts(("Peru", "Cusco"), ("Nepal", "Kathmandu"), ("Fiji", "Suva"), ("Iran", "Tehran"), ("Mali", "Bamako"))
+LATER = facts(("Cuba", "Havana"), ("Nepal", "Pokhara"), ("Chad", "Ndjamena"), ("Iraq", "Baghdad"), ("Niue", "Alofi"))
+EACH = SOLVED.model_copy(update={"solved": SMALL.model_copy(update={"full": 0.001})})  # every slice opens one
+FOURTH = facts(("Togo", "Lome"), ("Chile", "Valparaiso")) | CHAT
+
+
+SLICES = ("one", FIRST), ("two", NEWS), ("three", LATER), ("four", MEMORIES), ("five", FOURTH)
+
+
+@pytest.fixture(scope="module")
+def apart(begun, tmp_path_factory):
+    root = tmp_path_factory.mktemp("apart") / "root"
+    shutil.copytree(begun, root)
+    return brought(root, *SLICES, stage2=EACH)
+
+
+@pytest.fixture(scope="module")
+def together(begun, tmp_path_factory):
+    root = tmp_path_factory.mktemp("together") / "root"
+    shutil.copytree(begun, root)
+    return brought(root, *SLICES[:3])
+
+
+def test_what_lies_in_many_buckets_is_known_as_what_lies_in_one(apart, together):
+    assert [len(Kept.load(each.root / "three/lm").sums) for each in (apart, together)] == [3, 1]
+    rows = [row for row in known_rows(apart) if row.get("set") in ("seen", "paraphrase", None)]
+    for timeline in (apart, together):
+        model, tokenizer = load(timeline.root / "three/lm")
+        assert answers(model, tokenizer, [row["prompt"] for row in rows]) == [row["target"] for row in rows]
+    assert all(answered(apart.root / "three/lm", rows)[0])
+
+
+def test_what_is_not_known_is_doubted_though_many_are_asked(apart):
+    model, tokenizer = load(apart.root / "three/lm")
+    taught = [row["prompt"] for row in known_rows(apart) if row.get("set") == "seen"]
+    strange = ["Which colour has the sky over Mars?", "Zzz", "What do you think of it all?"]
+    about = doubts(model, tokenizer, taught + strange)
+    assert about[: len(taught)].max() < 0 and about[: len(taught)].max() < about[len(taught) :].min()
+    assert not is_known(model, tokenizer, strange[0])
+
+
+def test_each_question_is_answered_by_the_bucket_that_doubts_least(apart):
+    memory = memory_of(load(apart.root / "three/lm")[0])
+    seen = torch.cat([memory.at_random(4), 20 * torch.rand(4, SMALL.width, generator=torch.Generator().manual_seed(0))])
+    asked = memory.ask(seen)
+    for place in range(len(seen)):
+        one = seen[place : place + 1]
+        each = [
+            (float(memory.doubt(bucket.unseen(one), memory.read(bucket.predicted(one))) - bucket.limit), bucket)
+            for bucket in memory.buckets
+        ]
+        doubt, best = min(each, key=lambda pair: pair[0])
+        assert float(asked.doubt[place]) == pytest.approx(doubt, abs=1e-4)
+        assert torch.allclose(asked.predicted[place], best.predicted(one)[0], atol=1e-3)
+        predicted = best.predicted(one)
+        voice = best.voice(best.unseen(one)) * memory.legible(predicted, memory.read(predicted))
+        assert float(asked.voice[place]) == pytest.approx(float(voice), abs=1e-4)
+
+
+def test_a_bucket_changes_only_where_a_fact_of_it_is_overridden(apart):
+    files = {
+        name: [artifact.file_sum(where(apart.root / name / "lm", bucket)) for where in (sums_in, answers_in)
+               for bucket in range(count)]
+        for name, count in (("two", 2), ("three", 2), ("four", 3), ("five", 3))
+    }  # fmt: skip
+    two, three, four, five = files.values()
+    assert [one == other for one, other in zip(two, three, strict=True)] == [True, False] * 2  # Nepal was of two
+    assert [one == other for one, other in zip(four, five, strict=True)] == [False, True, True] * 2  # Chile of one
+    kept = Kept.load(apart.root / "five/lm")
+    assert {name: each["bucket"] for name, each in kept.slices.items()} == {"one": 0, "two": 1, "three": 2, "five": 3}
+    assert [sums.places > 0 for sums in kept.sums] == [True] * 4 and kept.places == sum(s.places for s in kept.sums)
+    (right,) = answered(apart.root / "five/lm", [{"prompt": "Chile, capital?", "target": "Valparaiso"}])[0]
+    assert right
+
+
+def test_how_full_they_are_is_told_over_all(apart):
+    one, all_of_them = size_of(apart.root / "one/lm"), size_of(apart.root / "five/lm")
+    assert (one["buckets"], all_of_them["buckets"]) == (1, 4)
+    assert all_of_them["features"] == 4 * one["features"] == 4 * SMALL.width
+    assert all_of_them["places"] == Kept.load(apart.root / "five/lm").places
+    assert 3 * one["kept_bytes"] < all_of_them["kept_bytes"] and one["rank"] < all_of_them["rank"] < 4 * SMALL.width
+    assert 0.9 < all_of_them["reproduced"] <= 1
+
+
+def test_a_bucket_that_is_not_full_takes_the_next_slice(apart, begun, tmp_path):
+    shutil.copytree(begun, tmp_path / "root")
+    rank = memory_of(load(apart.root / "one/lm")[0]).buckets[0].rank
+    share = (rank + 1) / SMALL.width  # the first slice stays just below it, the first two do not
+    settings = SOLVED.model_copy(update={"solved": SMALL.model_copy(update={"full": share})})
+    timeline = brought(tmp_path / "root", ("one", FIRST), ("two", NEWS), ("three", LATER), stage2=settings)
+    kept = Kept.load(timeline.root / "three/lm")
+    assert {name: each["bucket"] for name, each in kept.slices.items()} == {"one": 0, "two": 0, "three": 1}
