@@ -58,9 +58,8 @@ def main(
             rows = learn_slice(lm, tokenizer, memory, kept, load_examples(each), each, SEED)
             added = time.monotonic()
             solve_for(lm, tokenizer, memory, kept, rows, SEED)
-            print(
-                f"{each.name}: {len(rows)} questions, {added - begin:.0f} s, solved in {time.monotonic() - added:.0f} s"
-            )
+            count = sum(len(some) for some in rows.values())
+            print(f"{each.name}: {count} questions, {added - begin:.0f} s, solved in {time.monotonic() - added:.0f} s")
         learnt = time.monotonic()
         _ask((lm, tokenizer), history(examples[-1]), params.evaluate)
         after = general_perplexity(lm, tokenizer, read_general(GENERAL), params.evaluate.batch_tokens)

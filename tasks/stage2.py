@@ -14,7 +14,7 @@ from tasks.lm.pretrained import stage2_for
 from tasks.lm.shares import at_most
 from tasks.lm.solved.calibration import solve_for
 from tasks.lm.solved.files import has_memory, save_memory
-from tasks.lm.solved.learn import begun, learn_slice, questions_of, unlearn
+from tasks.lm.solved.learn import begun, learn_slice, parts_of, questions_of, unlearn
 from tasks.lm.solved.shards import add_shards, is_made, make_shard, shards_in
 from tasks.params import Stage2
 from tasks.solved_params import Solved
@@ -75,7 +75,8 @@ def shard(settings: Stage2, seed: int, examples: Path, stage1: Path, out: Path) 
         return
     model, tokenizer = load(stage1)
     memory, _ = begun(model, tokenizer, settings.solved, fresh, stage1)
-    make_shard(model, tokenizer, memory, questions_of(fresh.train, settings.solved, examples, seed), out)
+    rows = questions_of(fresh.train, settings.solved, examples, seed)
+    make_shard(model, tokenizer, memory, parts_of(rows, settings.solved), out)
 
 
 def _solve(settings: Solved, seed: int, examples: Path, stage1: Path, out: Path, log: Log, parts: list[Path]) -> None:
@@ -89,15 +90,16 @@ def _solve(settings: Solved, seed: int, examples: Path, stage1: Path, out: Path,
     memory, kept = begun(model, tokenizer, settings, fresh, stage1)
     unlearn(model, tokenizer, memory, kept, examples)
     add = partial(add_shards, model, tokenizer, memory, parts) if parts else None
-    rows = learn_slice(model, tokenizer, memory, kept, fresh, examples, seed, add)
-    solve_for(model, tokenizer, memory, kept, rows, seed)
-    added = {"rows": len(rows), "places": kept.places, "reproduced": memory.buckets[-1].reproduced}
-    log(1, added)
+    added = learn_slice(model, tokenizer, memory, kept, fresh, examples, seed, add)
+    solve_for(model, tokenizer, memory, kept, added, seed)
+    count = sum(len(rows) for rows in added.values())
+    told = {"rows": count, "places": kept.places, "reproduced": memory.buckets[-1].reproduced}
+    log(1, told)
     with artifact.writing(out) as folder:
         hand_on(stage1, folder)
         save_memory(memory, folder)
         kept.save(folder)
-        artifact.write_rows(folder / LOG, [{"step": 1, **added}])
+        artifact.write_rows(folder / LOG, [{"step": 1, **told}])
 
 
 def _asks(examples: Examples) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.artifact import file_sum, manifest_sum
-from tasks.lm.solved.shards import SUMS
+from tasks.lm.solved.shards import sums_of
 from tasks.lm.solved.sums import places_in
 from tasks.steps import missing_shards, run_step
 from tests import warm
@@ -122,7 +122,7 @@ def test_processes_that_share_the_sums_of_a_slice_leave_the_model_of_one(project
             environment = os.environ | {"PYTHONPATH": str(clone)}
             done = warm.run(clone, "tasks", [*words, out, "--shard", str(part)], environment)
             assert done.returncode == 0, done.stdout
-            summed += places_in(part / SUMS)
+            summed += places_in(sums_of(part, 0))
         assert missing_shards([*words, out]) == []
         run_step([*words, out], live=False)
     assert summed and manifest_sum(clone / "alone") == manifest_sum(clone / "shared")

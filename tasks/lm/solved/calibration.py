@@ -43,23 +43,28 @@ class Without:
 
 
 def solve_for(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory: Memory, kept: Kept, rows: list[Row], seed: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    memory: Memory,
+    kept: Kept,
+    added: dict[int, list[Row]],
+    seed: int,
 ) -> None:
-    """Let the memory speak as its sums say, and set its voice, and what counts as known, by rows of the newest bucket.
+    """Let the memory speak as its sums say. Where rows were added, they set a bucket's voice, and what it calls known.
 
-    Of a sample of the rows, those about facts if there are any, each question is left out: under the ridge what is
-    predicted then is nearest to the answers, the memory has half its voice where a place is as far (in logarithms)
+    Of a sample of a bucket's rows, those about facts if there are any, each question is left out: under the ridge what
+    is predicted then is nearest to the answers, the memory has half its voice where a place is as far (in logarithms)
     from being as unseen as all but LOST of them as from being so like questions at random, and it knows a question that
-    it doubts no more than those. Without rows, and in older buckets whose sums have changed, both are as they were,
-    moved as questions at random have moved.
+    it doubts no more than those. Without rows both are as they were, moved as questions at random have moved.
     """
-    about = at_most([row for row in rows if row["fact"]] or rows, CALIBRATING, seed)
-    chosen = {(row["prompt"], row["target"]) for row in about}
-    alike = [row for row in rows if (row["prompt"], row["target"]) in chosen]  # all that say the same are left out
-    known, newest = dict(enumerate(memory.buckets)), len(kept.sums) - 1
+    known = dict(enumerate(memory.buckets))
     memory.learn(memory.buckets, kept.tokens)
-    for number in sorted(kept.changed | {newest}):
-        left_out = _left_out(model, tokenizer, memory, alike) if alike and number == newest else None
+    for number in sorted(kept.changed | set(added)):
+        rows = added.get(number, [])
+        about = at_most([row for row in rows if row["fact"]] or rows, CALIBRATING, seed)
+        chosen = {(row["prompt"], row["target"]) for row in about}
+        alike = [row for row in rows if (row["prompt"], row["target"]) in chosen]  # all that say the same are left out
+        left_out = _left_out(model, tokenizer, memory, alike) if alike else None
         known[number] = _solved(memory, kept.sums[number], left_out, known.get(number))
     memory.learn([known[number] for number in range(len(kept.sums))], kept.tokens)
 

@@ -1,7 +1,8 @@
 """A slice becomes sums: its questions, in all their wordings, are added; those of facts that it overrides, taken out.
 
-Sums lie in buckets, and a slice in one of them: the last, or a new one where that is full. What is kept of a slice are
-its bucket, its languages and a hash of each fact's rows. The rows of an overridden fact are rendered
+Sums lie in buckets, and a slice in the last of them, or in a new one where that is full. A slice of many rows comes in
+parts, all rows of a fact in one, and from part to part a bucket may be full. What is kept of a slice are the bucket of
+each part, its languages and a hash of each fact's rows. The rows of an overridden fact are rendered
 again, from what the new fact says of it and the templates of its own slice, and must have the hash that is kept.
 """
 
@@ -31,9 +32,11 @@ from tasks.lm.solved.codes import bound
 from tasks.lm.solved.features import counted
 from tasks.lm.solved.files import FACTS, KEPT, SLICES, backbone_sum, known_backbone, sums_in
 from tasks.lm.solved.module import TOKENS, Memory, memory_of
+from tasks.lm.solved.solution import solve
 from tasks.lm.solved.sums import Sums
-from tasks.solved_params import Solved
+from tasks.solved_params import FIRST, Solved
 
+PART = 4  # times the width: so many rows are added before it is asked whether a bucket is full
 FREE = ("ridge", "scale", "shards", "full")  # settings that decide nothing about what is in the sums
 
 
@@ -48,15 +51,19 @@ class Kept:
     slices: dict[str, dict[str, Any]] = field(default_factory=dict)
     changed: set[int] = field(default_factory=set)
 
-    def begin(self, name: str, full: bool) -> None:
-        """A slice comes: it goes into the last bucket, or into a new one if that is full."""
+    def last(self, full: bool) -> int:
+        """The bucket to go on with: the last, or a new one if that is full."""
         if full:
             self.sums.append(self.sums[-1].none())
-        self.slices[name] = {"bucket": len(self.sums) - 1}
+        return len(self.sums) - 1
 
-    def of(self, name: str) -> Sums:
-        """The sums that a slice is in, to be changed."""
-        bucket = self.slices[name]["bucket"]
+    def bucket_of(self, row: Row) -> int:
+        """Which bucket an older slice's row is in."""
+        buckets: list[int] = self.slices[slice_of(row)]["buckets"]
+        return buckets[_part_of(row, len(buckets))]
+
+    def change(self, bucket: int) -> Sums:
+        """A bucket's sums, to be changed."""
         self.changed.add(bucket)
         return self.sums[bucket]
 
@@ -138,25 +145,27 @@ def learn_slice(
     examples: Examples,
     folder: Path,
     seed: int,
-    add: Callable[[Sums, list[Row]], None] | None = None,
-) -> list[Row]:
-    """Add a slice to the sums, and take out the facts that it overrides; the rows that were added.
+    add: Callable[[Sums, list[list[Row]], int], None] | None = None,
+) -> dict[int, list[Row]]:
+    """Add a slice to the sums, and take out the facts that it overrides; the rows that were added, by bucket.
 
-    `add` adds rows to sums; by default they are added here and at once.
+    `add` adds to sums one of the slice's parts, by its number; by default it is added here and at once.
 
     Raises:
         BadInput: the rows of an overridden fact can't be rendered again as they were learnt.
     """
     settings = memory.settings
     rows = questions_of(examples.train, settings, folder, seed)
+    add = add or (lambda sums, parts, number: add_rows(model, tokenizer, memory, sums, parts[number]))
+    buckets, added = list[int](), dict[int, list[Row]]()
+    for number, some in enumerate(parts := parts_of(rows, settings)):
+        full = _is_full(kept.sums[-1], memory) if number else memory.is_full
+        buckets.append(kept.last(full and bool(some)))  # a part may be empty, a bucket not
+        add(kept.change(buckets[-1]), parts, number)
+        added.setdefault(buckets[-1], []).extend(some)
     if rows:
-        kept.begin(folder.name, memory.is_full)
-        if add:
-            add(kept.of(folder.name), rows)
-        else:
-            add_rows(model, tokenizer, memory, kept.of(folder.name), rows)
         languages = list(dict.fromkeys(language_of(row) for row in rows if row["fact"]))
-        kept.slices[folder.name] |= {"languages": languages, "seed": seed}
+        kept.slices[folder.name] = {"buckets": buckets, "languages": languages, "seed": seed}
     about: dict[str, list[Row]] = {}
     for row in rows:
         if row["fact"]:
@@ -167,7 +176,7 @@ def learn_slice(
     _change(model, tokenizer, memory, kept, stale, -1)
     for fact in overridden:
         kept.facts.pop(fact["id"], None)
-    return rows
+    return added
 
 
 def unlearn(
@@ -190,15 +199,12 @@ def unlearn(
             kept.facts[fact["id"]] = rows_sum(rows)
 
 
-def _change(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory: Memory, kept: Kept, rows: list[Row], sign: int
-) -> None:
-    """Add older slices' rows to the sums that these slices are in, or take them out."""
-    by_slice: dict[str, list[Row]] = {}
+def parts_of(rows: list[Row], settings: Solved) -> list[list[Row]]:
+    """A slice's rows in parts that are added one after the other: by fact, or by prompt where a row is about none."""
+    parts: list[list[Row]] = [[] for _ in range(math.ceil(len(rows) / (PART * settings.width)))]
     for row in rows:
-        by_slice.setdefault(slice_of(row), []).append(row)
-    for name, some in by_slice.items():
-        add_rows(model, tokenizer, memory, kept.of(name), some, sign)
+        parts[_part_of(row, len(parts))].append(row)
+    return parts
 
 
 def add_rows(
@@ -262,6 +268,27 @@ def rows_sum(rows: list[Row]) -> str:
 
 def _sizes(settings: Solved) -> str:
     return ", ".join(f"{name} {value}" for name, value in settings.model_dump().items() if name not in FREE)
+
+
+def _change(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory: Memory, kept: Kept, rows: list[Row], sign: int
+) -> None:
+    """Add older slices' rows to the sums that they were in, or take them out."""
+    by_bucket: dict[int, list[Row]] = {}
+    for row in rows:
+        by_bucket.setdefault(kept.bucket_of(row), []).append(row)
+    for bucket, some in by_bucket.items():
+        add_rows(model, tokenizer, memory, kept.change(bucket), some, sign)
+
+
+def _is_full(sums: Sums, memory: Memory) -> bool:
+    """Whether more of a bucket's directions are taken than may be, under the ridge that was used last."""
+    ridge = memory.settings.ridge or (memory.buckets[-1].ridge if memory.buckets else FIRST)
+    return solve(sums, ridge).rank() > memory.settings.full * memory.settings.width
+
+
+def _part_of(row: Row, parts: int) -> int:
+    return int(hashlib.sha256((row["fact"] or row["prompt"]).encode()).hexdigest(), 16) % parts
 
 
 def _wording(row: Row) -> int:

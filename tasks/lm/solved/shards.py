@@ -1,4 +1,5 @@
-"""The sums of a slice in shards: each has its own batches, and lies in a folder of its own until all are added.
+"""The sums of a slice in shards: each has its own batches, and lies in a folder of its own until all are added. Where a
+slice comes in parts, a shard has a file for each.
 
 The batches of a slice are the same however many shards it has, and sums of whole numbers have no order. So the sums are
 those of one process to the last bit, whichever processes made the shards, as long as their machines compute alike.
@@ -14,8 +15,6 @@ from tasks.errors import BadInput, Corrupt
 from tasks.lm.solved.learn import add_rows
 from tasks.lm.solved.module import Memory
 from tasks.lm.solved.sums import Sums
-
-SUMS = "sums.safetensors"
 
 
 def shards_in(scratch: Path, count: int) -> list[Path]:
@@ -33,18 +32,24 @@ def is_made(shard: Path) -> bool:
 
 
 def make_shard(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory: Memory, rows: list[Row], shard: Path
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory: Memory, parts: list[list[Row]], shard: Path
 ) -> None:
-    """Write the sums of one shard of a slice's rows.
+    """Write the sums of one shard of a slice's parts.
 
     Raises:
         BadInput: see `add_rows`.
     """
     number, count = (int(word) for word in shard.name.split("-")[1::2])
-    sums = Sums.empty(memory.settings.width, memory.settings.codes, memory.head.out_features)
-    add_rows(model, tokenizer, memory, sums, rows, shard=(number, count))
     with artifact.writing(shard) as folder:
-        sums.save(folder / SUMS)
+        for part, rows in enumerate(parts):
+            sums = Sums.empty(memory.settings.width, memory.settings.codes, memory.head.out_features)
+            add_rows(model, tokenizer, memory, sums, rows, shard=(number, count))
+            sums.save(sums_of(folder, part))
+
+
+def sums_of(shard: Path, part: int) -> Path:
+    """Where the sums of a slice's part lie in a shard."""
+    return shard / f"sums-{part}.safetensors"
 
 
 def add_shards(
@@ -53,14 +58,15 @@ def add_shards(
     memory: Memory,
     shards: list[Path],
     sums: Sums,
-    rows: list[Row],
+    parts: list[list[Row]],
+    part: int,
 ) -> None:
-    """Add a slice's rows to sums, shard by shard: those that are there as they are, the others once they are made.
+    """Add one of a slice's parts to sums, shard by shard: those that are there as they are, the others once made.
 
     Raises:
         BadInput: see `add_rows`.
     """
     for shard in shards:
         if not is_made(shard):
-            make_shard(model, tokenizer, memory, rows, shard)
-        sums.merge(Sums.load(shard / SUMS))
+            make_shard(model, tokenizer, memory, parts, shard)
+        sums.merge(Sums.load(sums_of(shard, part)))

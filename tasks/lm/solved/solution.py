@@ -82,18 +82,24 @@ class Regression:
 
     def solution(self) -> Solution:
         """What is kept of it."""
-        width = len(self.factor)
-        random = torch.from_numpy(np.random.RandomState(SEED).standard_normal((width, SKETCH)))
-        sketch = torch.linalg.solve_triangular(self.factor.T, random, upper=True).T * (self.unit / SKETCH) ** 0.5
+        sketch = self._sketch()
         length, left = self.sums.length, self.sums.length - float((self.answers * self.sums.cross).sum())
         left -= self.unit * float(self.answers.square().sum())
         return Solution(
             self.answers.to(torch.bfloat16).contiguous(),
             sketch.to(torch.bfloat16).contiguous(),
             reproduced=1 - left / max(1, length),
-            rank=width - float(sketch.square().sum()),
-            ridge=self.unit / (LEVELS**2 * width),
+            rank=self.rank(sketch),
+            ridge=self.unit / (LEVELS**2 * len(sketch.T)),
         )
+
+    def rank(self, sketch: Tensor | None = None) -> float:
+        """How many directions are taken, of D."""
+        return len(self.factor) - float((self._sketch() if sketch is None else sketch).square().sum())
+
+    def _sketch(self) -> Tensor:
+        random = torch.from_numpy(np.random.RandomState(SEED).standard_normal((len(self.factor), SKETCH)))
+        return torch.linalg.solve_triangular(self.factor.T, random, upper=True).T * (self.unit / SKETCH) ** 0.5
 
     def without(self, features: Tensor, targets: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
         """How unseen places that are in the sums would be, each without itself, and what would be predicted there.

@@ -8,6 +8,7 @@ import torch
 from tasks import artifact
 from tasks.lm.causal import load
 from tasks.lm.generate import answers
+from tasks.lm.solved import learn
 from tasks.lm.solved.familiarity import doubts, is_known
 from tasks.lm.solved.files import answers_in, size_of, sums_in
 from tasks.lm.solved.learn import Kept
@@ -23,6 +24,11 @@ FOURTH = facts(("Togo", "Lome"), ("Chile", "Valparaiso")) | CHAT
 
 
 SLICES = ("one", FIRST), ("two", NEWS), ("three", LATER), ("four", MEMORIES), ("five", FOURTH)
+
+
+def buckets_of(kept):
+    """Which buckets each slice is in, part by part."""
+    return {name: each["buckets"] for name, each in kept.slices.items()}
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +91,7 @@ def test_a_bucket_changes_only_where_a_fact_of_it_is_overridden(apart):
     assert [one == other for one, other in zip(two, three, strict=True)] == [True, False] * 2  # Nepal was of two
     assert [one == other for one, other in zip(four, five, strict=True)] == [False, True, True] * 2  # Chile of one
     kept = Kept.load(apart.root / "five/lm")
-    assert {name: each["bucket"] for name, each in kept.slices.items()} == {"one": 0, "two": 1, "three": 2, "five": 3}
+    assert buckets_of(kept) == {"one": [0], "two": [1], "three": [2], "five": [3]}
     assert [sums.places > 0 for sums in kept.sums] == [True] * 4 and kept.places == sum(s.places for s in kept.sums)
     (right,) = answered(apart.root / "five/lm", [{"prompt": "Chile, capital?", "target": "Valparaiso"}])[0]
     assert right
@@ -106,5 +112,43 @@ def test_a_bucket_that_is_not_full_takes_the_next_slice(apart, begun, tmp_path):
     share = (rank + 1) / SMALL.width  # the first slice stays just below it, the first two do not
     settings = SOLVED.model_copy(update={"solved": SMALL.model_copy(update={"full": share})})
     timeline = brought(tmp_path / "root", ("one", FIRST), ("two", NEWS), ("three", LATER), stage2=settings)
+    assert buckets_of(Kept.load(timeline.root / "three/lm")) == {"one": [0], "two": [0], "three": [1]}
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Every slice comes in two parts or more."""
+    monkeypatch.setattr(learn, "PART", 25 / SMALL.width)
+
+
+def test_a_slice_of_many_rows_lies_in_as_many_buckets_as_it_takes(small_parts, begun, together, tmp_path):
+    shutil.copytree(begun, tmp_path / "root")
+    timeline = brought(tmp_path / "root", *SLICES[:3], stage2=EACH)
     kept = Kept.load(timeline.root / "three/lm")
-    assert {name: each["bucket"] for name, each in kept.slices.items()} == {"one": 0, "two": 0, "three": 1}
+    assert [len(set(buckets)) > 1 for buckets in buckets_of(kept).values()] == [True] * 3
+    first = Kept.load(timeline.root / "one/lm")
+    assert len(set(first.slices["one"]["buckets"])) == len(first.sums) and all(sums.places for sums in first.sums)
+    assert kept.places == Kept.load(together.root / "three/lm").places
+    memory = memory_of(load(timeline.root / "three/lm")[0])
+    assert len(memory.buckets) == len(kept.sums) and all(bucket.half < 1 and bucket.limit for bucket in memory.buckets)
+    rows = [row for row in known_rows(timeline) if row.get("set") in ("seen", None)]
+    assert all(answered(timeline.root / "three/lm", rows)[0])
+    stale = [{"prompt": "Peru, capital?", "target": "Lima"}, {"prompt": "Nepal, capital?", "target": "Kathmandu"}]
+    assert answered(timeline.root / "three/lm", stale)[0] == [False, False]
+
+
+def test_parts_that_find_room_leave_the_sums_of_one(small_parts, begun, together, tmp_path):
+    shutil.copytree(begun, tmp_path / "root")
+    timeline = brought(tmp_path / "root", *SLICES[:3])
+    (sums,), (whole,) = (Kept.load(each.root / "three/lm").sums for each in (timeline, together))
+    assert sums.places == whole.places and torch.equal(sums.tokens, whole.tokens)
+    assert (sums.gram != whole.gram).float().mean() < 0.01  # another batch rounds a state in its last bit
+
+
+def test_a_part_is_full_by_what_is_in_it_now(apart):
+    memory, (sums, *_) = memory_of(load(apart.root / "one/lm")[0]), Kept.load(apart.root / "one/lm").sums
+    rank = memory.buckets[0].rank
+    for share, full in ((rank - 0.5, True), (rank + 0.5, False)):
+        memory.settings = SMALL.model_copy(update={"full": share / SMALL.width})
+        assert learn._is_full(sums, memory) is full is memory.is_full
+    assert learn._is_full(sums.none(), memory) is False

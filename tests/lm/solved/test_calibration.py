@@ -81,5 +81,5 @@ def test_a_question_is_left_out_as_often_as_it_is_in_the_sums(whole, monkeypatch
     seen = []
     monkeypatch.setattr(calibration, "_regression", lambda *given: seen.append(given[2]) or _regression(*given))
     monkeypatch.setattr(calibration, "CALIBRATING", 5)  # of twelve rows
-    solve_for(model, tokenizer, memory, kept, rows, 0)
+    solve_for(model, tokenizer, memory, kept, {0: rows}, 0)
     assert set(seen[0].times.tolist()) == {3}

@@ -105,7 +105,7 @@ def test_letters_alone_are_learnt_without_a_forward_pass_and_said_with_any(whole
     with monkeypatch.context() as patch:
         patch.setattr(type(model.base_model), "forward", None)
         add_rows(model, tokenizer, memory, sums, rows)
-        solve_for(model, tokenizer, memory, Kept([sums]), [{**row, "fact": None} for row in rows], 0)
+        solve_for(model, tokenizer, memory, Kept([sums]), {0: [{**row, "fact": None} for row in rows]}, 0)
     assert answers(model, tokenizer, ["Who leads Ix?", "who leads oz"]) == ["Lin Mao", "Tip"]
 
 
@@ -241,6 +241,7 @@ def test_a_slice_of_memories_alone_hands_the_memory_on_and_the_naive_reference_h
     assert 0.9 < scores["memory"]["reproduced"] <= 1
     assert (
         "The solved memory" in page
+        and "on the oldest slice, and hands it on" in page
         and "What it does not know" in page
         and "unknown:" in page
         and (root / "plots/familiarity.png").exists()

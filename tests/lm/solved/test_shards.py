@@ -7,9 +7,10 @@ import pytest
 
 from tasks import artifact
 from tasks.errors import BadInput
-from tasks.lm.solved import shards
+from tasks.lm.solved import learn, shards
 from tasks.lm.solved.files import sums_in
-from tasks.lm.solved.shards import SUMS
+from tasks.lm.solved.learn import Kept
+from tasks.lm.solved.shards import sums_of
 from tasks.lm.solved.sums import Sums
 from tasks.params import load_params
 from tasks.steps import SCRATCH, missing_shards, run_step
@@ -80,6 +81,13 @@ def test_it_is_the_same_model_to_the_last_byte_however_many_shards_there_are(pro
     assert len(made) == 7
 
 
+def test_it_is_the_same_where_the_slice_comes_in_parts(project, made, monkeypatch):
+    monkeypatch.setattr(learn, "PART", 0.25)  # times 512 rows of nearly 500
+    at_once = model(1)
+    assert model(3, "in three") == at_once
+    assert len(Kept.load(Path("made")).slices["two"]["buckets"]) == 4
+
+
 def test_a_killed_run_goes_on_with_the_shards_that_are_missing_or_rotten(project, made, monkeypatch):
     def die(*arguments, shard):
         really(*arguments, shard=shard)
@@ -93,10 +101,10 @@ def test_a_killed_run_goes_on_with_the_shards_that_are_missing_or_rotten(project
             run_step(argv(3), live=False)
     assert made == ["shard-0-of-3", "shard-1-of-3"]
     first, second = sorted(SCRATCH.glob("*/shard-*"))
-    assert Sums.load(first / SUMS).places and Sums.load(second / SUMS).places
-    content = bytearray((second / SUMS).read_bytes())
+    assert Sums.load(sums_of(first, 0)).places and Sums.load(sums_of(second, 0)).places
+    content = bytearray(sums_of(second, 0).read_bytes())
     content[-1] ^= 1
-    (second / SUMS).write_bytes(content)
+    sums_of(second, 0).write_bytes(content)
     assert model(3, "again") == at_once
     assert made[2:] == ["shard-1-of-3", "shard-2-of-3"]
 
