@@ -47,6 +47,7 @@ def main(work: Path, seeds: list[int]) -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     params = load_params()
+    params = params.model_copy(update={"stage2": params.stage2.model_copy(update={"how": "refit"})})
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
     for seed in seeds:
         comparison.bring_first(params, seed, EXAMPLES, work, quiet)

@@ -6,6 +6,7 @@ table of methods has other facts, relations and languages.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,8 @@ def write(folder: Path) -> None:
     head, _, _ = text.partition("  entries:\n")
     told = "".join(f"    {name}: {yaml.safe_dump(entry, default_flow_style=True, width=999)}"
                    for name, entry in entries().items())  # fmt: skip
-    write_file(
-        folder / PARAMS, f"{head}  entries:\n{told}".replace("  default: replay ", "  default: naive  ").encode()
-    )
+    text = re.sub(r"^  default: \w+ ", "  default: naive ", f"{head}  entries:\n{told}", flags=re.M)
+    write_file(folder / PARAMS, text.encode())
     load_params(folder / PARAMS)
 
 

@@ -62,7 +62,7 @@ def add_slice(root: Path, name: str, folder: Path) -> str:
             raise
     kept = f"DVC keeps the data (commit {RAW / name}.dvc)" if large else f"commit {RAW / name}"
     done = f"Added {name} after {last}: {kept} and {PARAMS} with git. Next: `perennial run`."
-    return "\n".join(filter(None, (done, _normalised(raw.normalised))))
+    return "\n".join(filter(None, (done, _normalised(raw.normalised), _not_learnt(len(raw.texts), params))))
 
 
 def _normalised(counts: dict[str, int]) -> str:
@@ -71,6 +71,13 @@ def _normalised(counts: dict[str, int]) -> str:
     total = sum(counts.values())
     files = ", ".join(f"{file} {count}" for file, count in counts.items())
     return f"{total} {'text was' if total == 1 else 'texts were'} normalised ({files}); docs/formats.md says how."
+
+
+def _not_learnt(texts: int, params: Params) -> str:
+    if not texts or params.stage2.how != "solved":
+        return ""
+    those = "1 text" if texts == 1 else f"{texts} texts"
+    return f"Not learnt: {those} of texts.jsonl, as stage2.how is solved; docs/analytic.md says what learns prose."
 
 
 def with_slice(text: str, name: str, params: Params) -> str:

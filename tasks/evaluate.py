@@ -1,6 +1,7 @@
 """What a slice's model knows: of every slice seen, per category, before and after stage 2, and of what comes next."""
 
 import shutil
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -134,14 +135,14 @@ def evaluate(
 def measure(model: Any, tokenizer: Any, slices: list[Examples], sample: Sample, settings: Evaluate) -> Knowledge:
     """Score a model on the slices' rows in the sample, and on the stale answers of the last slice."""
     known = Knowledge()
+    asked = [(examples.name, kind, sample[examples.name, kind]) for examples in slices for kind in QUESTIONS]
+    rows = [row for _, _, sampled in asked for row in sampled.rows]
+    right = iter(exact_matches(model, tokenizer, rows, settings.batch_tokens))  # of a hundred slices a few each
+    for name, kind, sampled in asked:
+        known.add(name, kind, sampled.rows, list(islice(right, len(sampled.rows))), sampled.weight)
     for examples in slices:
-        name = examples.name
-        for kind in QUESTIONS:
-            sampled = sample[name, kind]
-            right = exact_matches(model, tokenizer, sampled.rows, settings.batch_tokens)
-            known.add(name, kind, sampled.rows, right, sampled.weight)
-        unseen = sample[name, "statement" if holds_out_statements(examples) else "paraphrase"].rows
-        known.perplexity[name] = perplexity(model, tokenizer, unseen, settings.batch_tokens)
+        unseen = sample[examples.name, "statement" if holds_out_statements(examples) else "paraphrase"].rows
+        known.perplexity[examples.name] = perplexity(model, tokenizer, unseen, settings.batch_tokens)
     newest = slices[-1].name
     updated = [row for kind in ("seen", "paraphrase") for row in sample[newest, kind].rows if row["stale"] is not None]
     stale = [{**row, "target": row["stale"]} for row in updated]

@@ -12,10 +12,11 @@ from tasks.method_kinds import Family
 from tasks.method_params import SETTINGS
 from tasks.params import Keep, load_params
 from tasks.steps import STEPS, run_step, sections_of
+from tests.replaying import replaying
 from tests.test_rooms import imported
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "params.yaml").read_text()
+TEXT = replaying((ROOT / "params.yaml").read_text())
 
 
 @pytest.fixture
@@ -45,8 +46,8 @@ def test_the_default_parameters_are_valid():
         ("  similarity: ", "  similarity: un", "pairs.similarity"),
         ("  ranker: ", "  ranker: un", "retriever.ranker"),
         ("  max_false: ", "  max_false: 1", "retriever.max_false"),
-        ("share: 0.75", "share: 2.75", "methods"),
-        ("name: replay", "name: magic", "methods"),
+        ("- {name: replay, share: 0.75", "- {name: replay, share: 2.75", "methods"),
+        ("- {name: replay", "- {name: magic", "methods"),
         ("seed: 20", "seed: 20\nseed: 21", "given twice"),
         ("seed: 20", "seed: [20", "params.yaml"),
         ("seed: 20", "seed: &a 20\nother: *a", "aliases"),
@@ -58,7 +59,7 @@ def test_the_default_parameters_are_valid():
         ("learning_rate: 1.0e-2", "learning_rate: 1e400", "encoder.learning_rate"),
         ("seeds: [20, 21, 22]", "seeds: []", "comparison.seeds"),
         ("seeds: [20, 21, 22]", "seeds: [20, 21, 20]", "comparison.seeds: 20 stands there twice"),
-        ("default: replay ", "default: nope ", "comparison: default is 'nope', which is none of entries: joint, naive"),
+        ("default: solved ", "default: nope ", "comparison: default is 'nope', which is none of entries: joint, naive"),
         ("    naive: {keep", "    ../../naive: {keep", r"comparison: '../../naive' can't be an entry's name"),
         ("    naive: {keep", "    '': {keep", "comparison: '' can't be an entry's name"),
         ("    naive: {keep", "    first: {keep", "comparison: 'first' can't be an entry's name"),
@@ -271,11 +272,8 @@ def test_a_solved_memory_must_look_at_something(edited):
         load_params(path)
 
 
-def test_an_entry_keeps_all_and_refits_unless_it_says_otherwise_whatever_the_pipeline_does(edited):
-    path = edited("  rows: all   ", "  rows: none   ")
-    text = path.read_text().replace("  - {name: replay, share: 0.75}\n", "", 1)
-    path.write_text(text.replace("methods:  ", "methods: []  ", 1).replace("  how: refit ", "  how: solved ", 1))
-    params = load_params(path)
+def test_an_entry_keeps_all_and_refits_unless_it_says_otherwise_whatever_the_pipeline_does():
+    params = load_params(ROOT / "params.yaml")
     assert (params.keep.rows, params.methods, params.stage2.how) == ("none", (), "solved")
     assert params.comparison.entries["replay"].keep == Keep(rows="all")
     assert params.comparison.entries["naive"].stage2 == params.stage2.model_copy(update={"how": "refit"})

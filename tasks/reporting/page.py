@@ -20,7 +20,7 @@ WHY = {
 PICTURES = (
     ("kept", "Kept or forgotten",
      "After each slice the model is asked about everything that is true at that time, whatever slice it came with. "
-     "The blue line was trained with the chosen method, the orange one on each slice's news alone, as many steps."),
+     "The blue line is the model as configured, the orange one was fine-tuned on each slice's news alone."),
     ("accuracy", "What each model knows of each slice",
      "A row is the model after one slice, a column are the facts that one slice brought and that still hold. Read a "
      "column downwards: where the numbers stay high, nothing was forgotten. On the right the questions are worded as "
@@ -30,7 +30,8 @@ PICTURES = (
      "often an updated fact still gets its old answer: there, less is better."),
     ("perplexity", "How surprising the text is",
      "Perplexity is about the number of words that the model wavers between; lower is better. A hollow point is the "
-     "model of the slice before, which has not read that text yet: the drop after it is what the slice taught."),
+     "model of the slice before, which has not read that text yet. Where training reads it, it drops then; a solved "
+     "memory learns questions and answers, and leaves text to the backbone as it is."),
     ("retriever", "The memory's retriever",
      "What can't be trained in, such as today's plans, is looked up by a second, smaller model. Each point is a pair "
      "of a memory and a message that it never saw: pairs that belong together should stand high on the right, others "
@@ -115,8 +116,8 @@ def _opening(timeline: dict[str, Any]) -> str:
     )
     figures = [(percent(valid["accuracy"]), "of all facts true at the end, asked as in training", "method")]
     if reference is not None:
-        result += f"; trained as long on each {word}'s news alone, <i>{percent(reference)} %</i>"
-        figures.append((percent(reference), "the same, trained on the news alone", "naive"))
+        result += f"; fine-tuned on each {word}'s news alone, <i>{percent(reference)} %</i>"
+        figures.append((percent(reference), "the same, fine-tuned on the news alone", "naive"))
     figures.append((percent(valid["paraphrase_accuracy"]), "of all facts, in a wording never trained on for them", ""))
     figures.append((percent(valid["everyday_accuracy"]), "of all facts, asked as people type", ""))
     boxes = "".join(
@@ -302,16 +303,20 @@ def _everyday(timeline: dict[str, Any]) -> str:
 
 
 def _stages(timeline: dict[str, Any]) -> str:
-    rows = []
+    word, rows = WORDS[timeline["kind"]], []
+    done = (
+        f"Stage 1 trains the whole network on the oldest {word}, and hands it on after that. Stage 2 adds what each "
+        f"{word} brings to the solved memory."
+        if timeline["memory"]
+        else "Stage 1 trains the whole network. Stage 2 freezes all but its last layer, the head, and fits that once "
+        "more to the same data, because much forgetting sits there."
+    )
     for name in timeline["slices"]:
         blocks = (timeline["stage1"]["valid"][name], timeline["valid"][name])
         kinds = ("accuracy", "paraphrase_accuracy")
         rows.append([name, *(percent(block[kind]) for kind in kinds for block in blocks)])
-    return (
-        "<h2>Two stages</h2>\n<p>Stage 1 trains the whole network. Stage 2 freezes all but its last layer, the head, "
-        "and fits that once more to the same data, because much forgetting sits there. All facts true at the time, "
-        "per cent right.</p>\n"
-        + _table([WORDS[timeline["kind"]], "after stage 1", "after stage 2", "reworded, 1", "reworded, 2"], rows)
+    return f"<h2>Two stages</h2>\n<p>{done} All facts true at the time, per cent right.</p>\n" + _table(
+        [word, "after stage 1", "after stage 2", "reworded, 1", "reworded, 2"], rows
     )
 
 

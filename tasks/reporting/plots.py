@@ -74,7 +74,7 @@ def _canvas(height: float) -> tuple[Figure, Axes]:
 def _kept(timeline: dict[str, Any]) -> Figure:
     figure, axes = _canvas(3.7)
     slices = timeline["slices"]
-    lines = [("with the method", timeline["valid"], BLUE, "o-")]
+    lines = [("as configured", timeline["valid"], BLUE, "o-")]
     if timeline["naive"]:
         lines.append(("naive fine-tuning", timeline["naive"]["valid"], ORANGE, "o--"))
     for name, valid, colour, style in lines:

@@ -50,8 +50,8 @@ def print_summary(console: Console, timeline: Path) -> None:
     console.print(
         "Right answers, word for word, in %. all: every fact true then; reworded: in a\n"
         "wording not trained on; everyday: as people type, with greetings, typos, other\n"
-        "words; stale: the old answer to an updated fact; naive: all, trained without a\n"
-        f"method; perplexity: of the own / the next {word}'s statements.",
+        "words; stale: the old answer to an updated fact; naive: all, by plain\n"
+        f"fine-tuning; perplexity: of the own / the next {word}'s statements.",
         style="dim",
         highlight=False,
     )

@@ -8,6 +8,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from tests.every_step import TALK_TOPICS
+from tests.replaying import replaying
 
 ROOT = Path(__file__).parents[2]
 FACTS = {
@@ -47,13 +48,15 @@ def write_slice(folder: Path, name: str) -> Path:
     return folder
 
 
-def make_project(root: Path, steps: int = 30) -> Path:
-    """The repository's own graph and code, with two small slices and a few training steps."""
+def make_project(root: Path, steps: int = 30, replay: bool = False) -> Path:
+    """The repository's own graph and code, with two small slices and a few training steps; solved, or with replay."""
     root.mkdir(parents=True)
     for name in ("tasks", "flows", ".dvc"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "tmp", "cache"))
     for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "pyproject.toml"):
         shutil.copy(ROOT / name, root / name)
+    if replay:
+        (root / "params.yaml").write_text(replaying((ROOT / "params.yaml").read_text()))
     (root / "data/raw").mkdir(parents=True)
     shutil.copy(ROOT / "data/raw/relations.yaml", root / "data/raw/relations.yaml")
     shutil.copytree(ROOT / "data/sources", root / "data/sources")

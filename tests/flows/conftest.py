@@ -114,4 +114,5 @@ def small_params():
     tail = rest[rest.index("\ndataset:\n") : rest.index("  entries:")].replace('slice: "2020"', "slice: one")
     timeline = 'timeline:\n  "one": {previous: base}\n  "two": {previous: "one"}\n'
     reference = '\nreference:\n  "two": {previous: one/lm}\n'
+    tail = tail.replace("default: solved", "default: replay")
     return head + timeline + reference + tail + "  entries: {replay: {}}\n"

@@ -179,6 +179,18 @@ def test_what_was_normalised_is_told(project, new):
     assert "3 texts were normalised (facts.csv 2, chat.jsonl 1)" in said
 
 
+def test_texts_that_no_solved_memory_learns_are_told(project, new):
+    (new / "texts.jsonl").write_text(
+        '{"text": "It rained.", "date": "2024-01-02"}\n{"text": "It snowed.", "date": "2024-01-03"}\n'
+    )
+    path = project / "params.yaml"
+    assert load_params(path).stage2.how == "solved"
+    assert "Not learnt: 2 texts of texts.jsonl, as stage2.how is solved" in add_slice(project, "three", new)
+    path.write_text(path.read_text().replace("how: solved ", "how: refit "))
+    (new / "texts.jsonl").write_text('{"text": "It hailed.", "date": "2024-01-04"}\n')
+    assert "Not learnt" not in add_slice(project, "four", new)
+
+
 def test_a_slice_is_checked_against_one_that_no_run_has_built_yet(project, new):
     (new / "examples.jsonl").write_text('{"input": "in", "target": "out", "split": "train"}\n')
     add_slice(project, "three", new)

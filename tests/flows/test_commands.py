@@ -118,7 +118,9 @@ def test_status_shows_each_step_of_each_slice(project, stand_ins, page):
 def test_status_says_how_full_the_newest_memory_is(project, page):
     for name, count in (("one", 1), ("two", 3)):
         memory = {"rank": 151.6 * count, "features": 512 * count, "buckets": count}
-        write_json(project / "reports/evaluation" / name / "scores.json", {"memory": memory})
+        scores = project / "reports/evaluation" / name / "scores.json"
+        scores.parent.mkdir(parents=True)
+        write_json(scores, {"memory": memory})
     print_status(project, page)
     assert "Memory: two takes 455 of 1,536 directions (30%), in 3 buckets" in page.export_text()
     (project / "reports/evaluation/two/scores.json").unlink()

@@ -15,6 +15,7 @@ from tasks.scoring.comparison import family_of, gather_comparison, metrics_of, p
 from tests.scoring.made import made_scores, with_stages, write_scores
 
 SLICES = ("one", "two", "three")
+REFIT = load_params().stage2.model_copy(update={"how": "refit"})
 
 
 def scores(place, accuracy, **categories):
@@ -77,7 +78,7 @@ def params():
         "both": {"methods": [*one["methods"], {"name": "ewc", "strength": 1.0}], "keep": {"rows": "capped"}},
         "broken": {"methods": [{"name": "ewc", "strength": 1.0}]},
     }  # fmt: skip
-    entries = {name: Entry.model_validate({"stage2": loaded.stage2, **entry}) for name, entry in entries.items()}
+    entries = {name: Entry.model_validate({"stage2": REFIT, **entry}) for name, entry in entries.items()}
     return loaded.model_copy(
         update={
             "timeline": dict.fromkeys(("2020", "2021", "2022"), loaded.timeline["2020"]),
@@ -120,9 +121,8 @@ def test_mean_and_spread_are_over_the_seeds_and_shares_are_of_the_same_seeds_bou
 
 
 def test_what_is_solved_is_a_family_of_its_own():
-    refit = load_params().stage2
-    assert family_of(Entry(stage2=refit.model_copy(update={"how": "solved"}))) == "solved memory"
-    assert family_of(Entry(stage2=refit)) == "baselines"
+    assert family_of(Entry(stage2=REFIT.model_copy(update={"how": "solved"}))) == "solved memory"
+    assert family_of(Entry(stage2=REFIT)) == "baselines"
 
 
 def test_the_front_holds_what_nothing_beats_in_cost_and_in_keeping():
