@@ -6,10 +6,8 @@ seed; a newer row takes an older one's place. `table TIMELINE` prints a Markdown
 """
 
 import json
-import math
 from datetime import date
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Annotated, Any
 
 import pandas as pd
@@ -68,11 +66,11 @@ def measured(timeline: str, folder: Path = MEASURED) -> pd.DataFrame:
 
 
 def _mean(values: "pd.Series[float]", scale: float, digits: int) -> str:
-    known = [scale * value for value in values if not math.isnan(value)]
-    if not known:
+    known = scale * values.dropna()
+    if known.empty:
         return "-"
-    spread = f" ± {stdev(known):,.{digits}f}" if len(known) > 1 and digits else ""
-    return f"{fmean(known):,.{digits}f}{spread}"
+    spread = f" ± {known.std():,.{digits}f}" if len(known) > 1 and digits else ""
+    return f"{known.mean():,.{digits}f}{spread}"
 
 
 if __name__ == "__main__":

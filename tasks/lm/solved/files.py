@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks import artifact
+from tasks.errors import BadInput
 from tasks.lm.solved.module import Memory
 from tasks.lm.solved.solution import Solution
 from tasks.lm.solved.sums import places_in
@@ -19,6 +20,7 @@ ANSWERING, SETTINGS, COUNTS = "solved", "solved/memory.json", "solved/counts.saf
 KEPT, FACTS, SLICES = "method/solved", "facts.json", "slices.json"
 SET_BY_ROWS = ("half", "limit", "at_random", "reproduced", "rank", "ridge")
 MEMORY = (ANSWERING, KEPT)
+UNBUCKETED = "solved.json"
 
 
 def answers_in(folder: Path, bucket: int) -> Path:
@@ -52,7 +54,16 @@ def save_memory(memory: Memory, folder: Path) -> None:
 
 
 def load_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Memory | None:
-    """Put the memory that is saved in a model's folder into the model; None if there is none."""
+    """Put the memory that is saved in a model's folder into the model; None if there is none.
+
+    Raises:
+        BadInput: the memory has the form that it had before there were buckets.
+    """
+    if (folder / UNBUCKETED).exists():
+        raise BadInput(
+            f"{folder / UNBUCKETED} was written by an earlier version, and without that memory the model would have "
+            "forgotten what it learnt. Run `perennial run`: the timeline is learnt anew."
+        )
     if not has_memory(folder):
         return None
     told = artifact.read_json(folder / SETTINGS)

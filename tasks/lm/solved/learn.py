@@ -158,9 +158,10 @@ def learn_slice(
     rows = questions_of(examples.train, settings, folder, seed)
     add = add or (lambda sums, parts, number: add_rows(model, tokenizer, memory, sums, parts[number]))
     buckets, added = list[int](), dict[int, list[Row]]()
+    rank = memory.buckets[-1].rank if memory.buckets else 0.0
     for number, some in enumerate(parts := parts_of(rows, settings)):
-        full = _is_full(kept.sums[-1], memory) if number else memory.is_full
-        buckets.append(kept.last(full and bool(some)))  # a part may be empty, a bucket not
+        rank = _rank(kept.sums[-1], memory) if number else rank
+        buckets.append(kept.last(memory.is_full(rank) and bool(some)))  # a part may be empty, a bucket not
         add(kept.change(buckets[-1]), parts, number)
         added.setdefault(buckets[-1], []).extend(some)
     if rows:
@@ -281,10 +282,9 @@ def _change(
         add_rows(model, tokenizer, memory, kept.change(bucket), some, sign)
 
 
-def _is_full(sums: Sums, memory: Memory) -> bool:
-    """Whether more of a bucket's directions are taken than may be, under the ridge that was used last."""
-    ridge = memory.settings.ridge or (memory.buckets[-1].ridge if memory.buckets else FIRST)
-    return solve(sums, ridge).rank() > memory.settings.full * memory.settings.width
+def _rank(sums: Sums, memory: Memory) -> float:
+    """How many of a bucket's directions are taken, under the ridge that was used last."""
+    return solve(sums, memory.settings.ridge or (memory.buckets[-1].ridge if memory.buckets else FIRST)).rank
 
 
 def _part_of(row: Row, parts: int) -> int:

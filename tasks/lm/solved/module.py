@@ -134,10 +134,9 @@ class Memory:
         self.buckets, self.tokens = buckets, tokens
         self.head.know(tokens.nonzero().flatten().tolist(), self.settings.codes)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the next slice opens another bucket."""
-        return bool(self.buckets) and self.buckets[-1].rank > self.settings.full * self.settings.width
+    def is_full(self, rank: float) -> bool:
+        """Whether a bucket of which so many directions are taken takes no more."""
+        return rank > self.settings.full * self.settings.width
 
     def ask(self, seen: Tensor) -> Asked:
         """What the bucket that doubts each question least says of it, from q, [questions, D]."""

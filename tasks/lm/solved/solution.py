@@ -25,6 +25,7 @@ The Elements of Statistical Learning, equation 3.50), whose trace the sketch est
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -82,22 +83,24 @@ class Regression:
 
     def solution(self) -> Solution:
         """What is kept of it."""
-        sketch = self._sketch()
         length, left = self.sums.length, self.sums.length - float((self.answers * self.sums.cross).sum())
         left -= self.unit * float(self.answers.square().sum())
         return Solution(
             self.answers.to(torch.bfloat16).contiguous(),
-            sketch.to(torch.bfloat16).contiguous(),
+            self.sketch.to(torch.bfloat16).contiguous(),
             reproduced=1 - left / max(1, length),
-            rank=self.rank(sketch),
-            ridge=self.unit / (LEVELS**2 * len(sketch.T)),
+            rank=self.rank,
+            ridge=self.unit / (LEVELS**2 * len(self.factor)),
         )
 
-    def rank(self, sketch: Tensor | None = None) -> float:
+    @property
+    def rank(self) -> float:
         """How many directions are taken, of D."""
-        return len(self.factor) - float((self._sketch() if sketch is None else sketch).square().sum())
+        return len(self.factor) - float(self.sketch.square().sum())
 
-    def _sketch(self) -> Tensor:
+    @cached_property
+    def sketch(self) -> Tensor:
+        """Of sqrt(lambda) L^-1, [SKETCH, D]."""
         random = torch.from_numpy(np.random.RandomState(SEED).standard_normal((len(self.factor), SKETCH)))
         return torch.linalg.solve_triangular(self.factor.T, random, upper=True).T * (self.unit / SKETCH) ** 0.5
 

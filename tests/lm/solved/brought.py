@@ -2,6 +2,7 @@
 
 import torch
 
+from tasks import artifact
 from tasks.corpus.slices import history, still_true, valid_facts
 from tasks.lm.batches import batches_of, encode
 from tasks.lm.causal import limit_of, load
@@ -48,3 +49,12 @@ def logits(model, tokenizer, rows):
 def answered(folder, rows):
     model, tokenizer = load(folder)
     return exact_matches(model, tokenizer, rows, 2048), logits(model, tokenizer, rows)
+
+
+def whole_again(folder):
+    """A folder that was changed, with sums as they are now."""
+    files = {
+        path.relative_to(folder).as_posix(): artifact.file_sum(path) for path in folder.rglob("*") if path.is_file()
+    }
+    files.pop(artifact.MANIFEST)
+    artifact.write_json(folder / artifact.MANIFEST, {"files": files})

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tasks import artifact
+from tasks.errors import BadInput
 from tasks.lm.causal import load
 from tasks.lm.generate import answers
 from tasks.lm.solved import learn
@@ -14,7 +15,7 @@ from tasks.lm.solved.files import answers_in, size_of, sums_in
 from tasks.lm.solved.learn import Kept
 from tasks.lm.solved.module import memory_of
 from tests.every_step import CHAT, MEMORIES, facts
-from tests.lm.solved.brought import SMALL, SOLVED, answered, brought, known_rows
+from tests.lm.solved.brought import SMALL, SOLVED, answered, brought, known_rows, whole_again
 
 FIRST = facts(("Peru", "Lima"), ("Chile", "Santiago"), ("Ghana", "Accra"), ("Oman", "Muscat"), ("Laos", "Pakse")) | CHAT
 NEWS = facts(("Peru", "Cusco"), ("Nepal", "Kathmandu"), ("Fiji", "Suva"), ("Iran", "Tehran"), ("Mali", "Bamako"))
@@ -150,5 +151,14 @@ def test_a_part_is_full_by_what_is_in_it_now(apart):
     rank = memory.buckets[0].rank
     for share, full in ((rank - 0.5, True), (rank + 0.5, False)):
         memory.settings = SMALL.model_copy(update={"full": share / SMALL.width})
-        assert learn._is_full(sums, memory) is full is memory.is_full
-    assert learn._is_full(sums.none(), memory) is False
+        assert memory.is_full(learn._rank(sums, memory)) is full is memory.is_full(rank)
+    assert memory.is_full(learn._rank(sums.none(), memory)) is False
+
+
+def test_a_memory_of_before_there_were_buckets_is_refused_and_not_left_out(apart, tmp_path):
+    shutil.copytree(apart.root / "one/lm", tmp_path / "lm")
+    shutil.rmtree(tmp_path / "lm/solved")
+    (tmp_path / "lm/solved.json").write_text("{}")
+    whole_again(tmp_path / "lm")
+    with pytest.raises(BadInput, match=r"lm/solved.json was written by an earlier version, .* Run `perennial run`"):
+        load(tmp_path / "lm")

@@ -23,7 +23,7 @@ from tasks.lm.solved.solution import solve
 from tasks.lm.solved.sums import Sums
 from tasks.scoring.answers import exact_matches
 from tests.every_step import MEMORIES, SEED, Timeline, facts, same_weights
-from tests.lm.solved.brought import NEWS, SMALL, SOLVED, answered, known_rows, logits
+from tests.lm.solved.brought import NEWS, SMALL, SOLVED, answered, known_rows, logits, whole_again
 
 
 def test_what_was_brought_is_known_and_the_backbone_stays(whole):
@@ -190,18 +190,9 @@ def test_what_cant_be_rendered_as_it_was_learnt_is_refused(whole, tmp_path):
     path = root / "one/lm" / KEPT / "facts.json"
     path.write_text(json.dumps(dict.fromkeys(artifact.read_json(path), "0")))
     timeline = Timeline(root, stage2=SOLVED)
-    _whole_again(root / "one/lm")
+    whole_again(root / "one/lm")
     with pytest.raises(BadInput, match=r"learnt 'Peru, capital, Lima' \(one/2\) from other wordings .* at one, or run"):
         timeline.bring_model("two", "one")
-
-
-def _whole_again(folder):
-    """A folder that was changed, with sums as they are now."""
-    files = {
-        path.relative_to(folder).as_posix(): artifact.file_sum(path) for path in folder.rglob("*") if path.is_file()
-    }
-    files.pop(artifact.MANIFEST)
-    artifact.write_json(folder / artifact.MANIFEST, {"files": files})
 
 
 def test_other_sizes_and_another_backbone_are_refused(whole, tmp_path):
@@ -212,7 +203,7 @@ def test_other_sizes_and_another_backbone_are_refused(whole, tmp_path):
         Timeline(root, stage2=wider).bring_model("two", "one")
     path = root / "one/lm" / SETTINGS
     path.write_text(path.read_text().replace('"backbone": "', '"backbone": "0'))
-    _whole_again(root / "one/lm")
+    whole_again(root / "one/lm")
     with pytest.raises(BadInput, match="backbone in .*two/stage1 is not the one that its solved memory was made with"):
         Timeline(root, stage2=SOLVED).bring_model("two", "one")
 
