@@ -106,5 +106,5 @@ def with_entry(text: str, entry: str) -> str:
     before, found, rest = ("\n" + text).partition(f"\n{name}\n")
     if not found:
         return text + entry
-    later = re.search(r"^ {0,2}[^\s:]", rest, re.MULTILINE)  # the next stage's name
+    later = re.search(r"^ {0,2}(?!:\s)\S", rest, re.MULTILINE)  # the next stage's name; ": " is the value of a long one
     return before[1:] + "\n" + entry + (rest[later.start() :] if later else "")

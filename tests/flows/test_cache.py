@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from dvc.utils.serialize import dumps_yaml, loads_yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flows import cache
@@ -153,8 +153,12 @@ ENTRIES = st.fixed_dictionaries(
 )
 
 
+LONG = "a long name " * 20
+
+
 @settings(max_examples=30)
-@given(st.lists(st.tuples(NAMES | st.just("a long name " * 20), ENTRIES), min_size=1, max_size=8))
+@given(st.lists(st.tuples(NAMES | st.just(LONG), ENTRIES), min_size=1, max_size=8))
+@example([(LONG, {"cmd": "a"}), (":0", {"cmd": "a"}), (LONG, {"cmd": "a"})])
 def test_one_entry_anew_gives_the_bytes_of_dvcs_own_way(entries):
     text, content = cache.HEAD, dict(cache.NOTHING)
     for name, entry in entries:
