@@ -8,6 +8,7 @@ what the message or a document already spells out as `key: value`.
 import math
 import re
 import sqlite3
+import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -62,7 +63,9 @@ class Means:
         fitting: of contexts, those that the model has room for before the message, the best first.
         markers: what the model's tokenizer reads as structure.
         knows: whether the model is so sure of its own answer to a message that no document is used; None: it is not.
-        unknown: whether the model learnt nothing like a message, so that it had better say so; None: it can't tell.
+        unknown: whether the model learnt nothing like a message, so that it had better say so; None: it can't tell. A
+            model that can answers as it was taught to answer what is most alike, and what it would have remembered is
+            held against the message.
         quote: the sentence of a passage that answers a message, for a model that can't read; None: it reads.
         drop: deletes the vectors that were made of the user's memories.
         encoder: the sum of the retriever's bytes, noted beside a memory that it found.
@@ -106,6 +109,8 @@ def take_turn(
         return Turn(UNKNOWN_KO if HANGUL.search(asked) else UNKNOWN, (), None)
     weights = [math.log(max(each.score, SMALLEST)) for each in retrieved]
     said, to_remember = split_answer(means.answer([each.text for each in retrieved], weights, asked))
+    if means.unknown and to_remember and not is_told(to_remember[1], message):
+        said, to_remember = "", None  # it answered a message that it was taught, not this one
     repeated = to_remember and already_there(to_remember, message, [*found, *retrieved])
     saved = _saved(connection, user, to_remember, now) if to_remember and not repeated else None
     return Turn(said or (NO_ANSWER_KO if HANGUL.search(asked) else NO_ANSWER), retrieved, saved)
@@ -130,6 +135,20 @@ def already_there(memory: tuple[str, str], message: str, found: list[Retrieved])
     return is_echo(memory, message) or any(
         same(memory, each.text) if each.source == MEMORY else is_echo(memory, each.text) for each in found
     )
+
+
+def is_told(value: str, message: str) -> bool:
+    """Whether a message has words of a value, at least half of its letters; of a word its first half is enough.
+
+    So the plain form of a word is found in an inflected one: "snow" in "it is snowing", "맑음" in "맑을 거래".
+    """
+    words, parts = _words(message), _words(value)
+    told = [part for part in parts if any(word.startswith(part[: (len(part) + 1) // 2]) for word in words)]
+    return 2 * len("".join(told)) >= len("".join(parts)) if parts else visible(value) in visible(message)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", unicodedata.normalize("NFKC", visible(text)).casefold())
 
 
 def _memory(connection: sqlite3.Connection, user: str, message: str, means: Means, now: datetime) -> Retrieved | None:

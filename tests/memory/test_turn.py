@@ -1,12 +1,14 @@
+import json
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 
 from tasks.memory.store import forget_all, history_of, learn, memories_of, opened, pin, remember
-from tasks.memory.turn import NO_ANSWER, NO_ANSWER_KO, Means, split_answer, take_turn
+from tasks.memory.turn import NO_ANSWER, NO_ANSWER_KO, Means, is_told, split_answer, take_turn
 from tasks.retrieval.search import Found
 from tests.memory.conftest import Model
 from tests.memory.test_neutral import ANY_TEXT, SPECIAL, assert_is_data, assert_no_structure
@@ -124,6 +126,27 @@ def test_what_the_answer_wants_remembered_is_cut_and_saved(store, means, model):
     model.says = "[town: Leeds] How lovely!"
     assert take_turn(store, "ann", "I moved to Leeds.", means).saved.value == "Leeds"
     assert [memory.value for memory in history_of(store, "ann", "town")] == ["Cork", "Leeds"]
+
+
+def test_what_a_solved_memory_would_have_remembered_of_another_message_is_not(store, means, model):
+    means = replace(means, unknown=lambda message: False)
+    model.says = "[favourite singer: Copper Lark] Copper Lark it is, turn it up!"
+    done = take_turn(store, "ann", "My favourite food is ramen.", means)
+    assert (done.answer, done.saved) == (NO_ANSWER, None) and kept(store) == []
+    done = take_turn(store, "ann", "my favorite singer is copper lark", means)
+    assert done.answer == "Copper Lark it is, turn it up!" and done.saved.value == "Copper Lark"
+    model.says = "[today's plan: 🚲] Have fun!"
+    assert take_turn(store, "ann", "Today: 🚲", means).saved
+    assert not take_turn(store, "ann", "Today: ⛺", means).saved
+
+
+def test_all_that_the_default_data_teach_to_remember_stands_in_its_message():
+    paths = (Path(__file__).parents[2] / "data/raw").glob("*/chat.jsonl")
+    rows = [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+    taught = [(row["input"], memory[1]) for row in rows if (memory := split_answer(row["output"])[1])]
+    assert len(taught) == 48 and all(is_told(value, message) for message, value in taught)
+    pairs = [is_told(value, other) for message, value in taught for other, _ in taught if other != message]
+    assert sum(pairs) < 0.02 * len(pairs)  # and hardly ever in another one
 
 
 @pytest.mark.parametrize(
