@@ -18,11 +18,11 @@ from tasks.artifact import write_file
 from tasks.params import PARAMS, load_params
 
 SLICES, SEED = 4, 5
-RATES = (1.0, 3.0, 10.0, 30.0)
+RATES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 GRID: dict[str, dict[str, tuple[Any, ...]]] = {  # method: setting: what is tried
     "ewc": {"strength": (0.003, 0.01, 0.03, 0.1, 0.5, 2.0)},
     "l2": {"strength": (0.001, 0.003, 0.01, 0.03, 0.1)},
-    "recadam": {"gamma": (1.0, 10.0, 100.0, 300.0)},
+    "recadam": {"gamma": (1.0, 10.0, 100.0, 300.0, 1000.0)},
     "distillation": {"weight": (0.3, 1.0, 3.0, 10.0)},
     "merging": {"alone": (0.3, 0.5, 0.7, 0.85)},
     "frozen_bottom": {"layers": (1, 2, 3)},
