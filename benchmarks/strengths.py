@@ -31,8 +31,8 @@ GRID: dict[str, dict[str, tuple[Any, ...]]] = {  # method: setting: what is trie
     "o_lora": {"learning_rate_factor": RATES},
     "bottleneck": {"learning_rate_factor": RATES},
     "k_adapter": {"learning_rate_factor": RATES},
-    "prefix_tuning": {"learning_rate_factor": (10.0, 30.0, 100.0)},
-    "prompt_tuning": {"learning_rate_factor": (10.0, 30.0, 100.0)},
+    "prefix_tuning": {"learning_rate_factor": (3.0, 10.0, 30.0, 100.0)},
+    "prompt_tuning": {"learning_rate_factor": (3.0, 10.0, 30.0, 100.0)},
 }
 ANCHORS = (0.003, 0.03, 0.3)  # of stage 2, which is off without one where no older row is left
 FIXED: dict[str, dict[str, Any]] = {"distillation": {"rows": "fresh"}}

@@ -1,5 +1,5 @@
 """The command line: `perennial run | status | add | remove | erase | chat | learn | memory | compare | promote |
-methods | report | push | pull`."""
+methods | fetch-model | report | push | pull`."""
 
 import signal
 import sys
@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from flows.memory import memory
-from flows.project import Verbose, complaints, console, enter
+from flows.project import Verbose, complaints, console, enter, hush
 from tasks.corpus.text import typed
 from tasks.errors import PerennialError, out_of_reach, without_password, written_out
 
@@ -188,6 +188,27 @@ def methods(
     from flows.methods import compare_methods
 
     compare_methods(enter(verbose), console, names or [], seed or [], verbose)
+
+
+@app.command("fetch-model")
+def fetch_model(
+    source: Annotated[
+        str,
+        typer.Argument(
+            parser=typed,
+            metavar="MODEL",
+            help="A short name (smollm2-135m), a name on the hub, a .gguf file, or a folder with .bin files.",
+        ),
+    ],
+    folder: Annotated[Path | None, typer.Argument(help="Where to; a place in ~/.cache if it is not told.")] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Bring a pretrained model into a plain folder, for `pretrain.model` or `encoder.model` in params.yaml."""
+    hush(verbose)
+    from tasks.sources.fetching import fetch
+
+    made, origin = fetch(source, folder)
+    console.print(escape(f"{made}: {origin}."), highlight=False, soft_wrap=True)
 
 
 @app.command()

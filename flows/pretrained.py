@@ -1,8 +1,8 @@
 """Shows DVC the pretrained models that params.yaml names: other weights in such a folder make its stage stale.
 
 dvc.yaml can't name them: `small` and a name on the hub are no paths, and a dependency that is no path is an error. So
-it names data/sources/<section>, which is a link to the folder where there is one, and else a file with the name. DVC
-follows the link, and keeps the sums of large files.
+it names data/sources/<section>, which is a link to the folder or the GGUF file where there is one, and else a file with
+the name. DVC follows the link, and keeps the sums of large files.
 """
 
 import os
@@ -36,16 +36,16 @@ def _show(place: Path, model: str, root: Path) -> None:
         return
     try:
         folder = Path(model).expanduser()
-        is_folder = bool(model) and (root / folder).is_dir()
+        found = bool(model) and ((root / folder).is_dir() or (root / folder).is_file())
     except (OSError, RuntimeError):  # no such user's home, a name that is too long: the step says so
-        is_folder = False
-    if is_folder:
+        found = False
+    if found:
         target = os.path.relpath(root / folder, place.parent) if not folder.is_absolute() else str(folder)
         if place.is_symlink() and str(place.readlink()) == target:
             return
         place.parent.mkdir(parents=True, exist_ok=True)
         place.unlink(missing_ok=True)
-        place.symlink_to(target, target_is_directory=True)
+        place.symlink_to(target, target_is_directory=(root / folder).is_dir())
         return
     content = f"{model}\n".encode()
     if place.is_symlink():

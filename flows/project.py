@@ -35,7 +35,7 @@ def enter(verbose: bool) -> Path:
     Raises:
         BadInput: there is none, or it has other code than this process.
     """
-    _hush(verbose)
+    hush(verbose)
     here = Path.cwd()
     for folder in (here, *here.parents):
         if all((folder / name).is_file() for name in ROOT_FILES):
@@ -45,7 +45,7 @@ def enter(verbose: bool) -> Path:
     raise BadInput(f"{here} is in no Perennial project: there is no dvc.yaml and params.yaml here or above.")
 
 
-def _hush(verbose: bool) -> None:
+def hush(verbose: bool) -> None:
     """Keep the libraries' talk off the page."""
     logging.basicConfig(level=logging.INFO if verbose else logging.CRITICAL, format="%(name)s: %(message)s")
     if not verbose:

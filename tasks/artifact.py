@@ -20,15 +20,19 @@ MANIFEST = "manifest.json"
 
 
 @contextmanager
-def writing(out: Path) -> Iterator[Path]:
-    """Yield an empty folder that becomes `out`, with its manifest, when the block ends without an error."""
+def writing(out: Path, manifest: bool = True) -> Iterator[Path]:
+    """Yield an empty folder that becomes `out`, with its manifest, when the block ends without an error.
+
+    What others made, and is only brought into a folder of its own, has no manifest: it is no step's.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(out)
     shutil.rmtree(partial, ignore_errors=True)  # left by a killed run
     partial.mkdir()
     try:
         yield partial
-        write_json(partial / MANIFEST, {"files": _sums(partial)})
+        if manifest:
+            write_json(partial / MANIFEST, {"files": _sums(partial)})
         for path in sorted(partial.rglob("*")):
             _flush(path)
         _flush(partial)

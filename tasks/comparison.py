@@ -134,9 +134,9 @@ def _first_key(params: Params, seed: int, examples: Path) -> str:
 
 @cache
 def _sum_of_files(folder: str, pattern: str) -> str:
-    """SHA-256 of the names and bytes of the files in a folder; of nothing if it is none, such as a name on the hub."""
+    """SHA-256 of the names and bytes of the files in a folder, or of one file; of nothing for a name on the hub."""
     at, total = Path(folder).expanduser(), hashlib.sha256()
-    for path in sorted(path for path in at.glob(pattern) if path.is_file()):
+    for path in [at] if at.is_file() else sorted(path for path in at.glob(pattern) if path.is_file()):
         total.update(f"{path.relative_to(at).as_posix()} {artifact.file_sum(path)}\n".encode())
     return total.hexdigest()
 

@@ -7,8 +7,8 @@ from tasks.params import load_params
 from tests.every_step import begin_examples, bring_examples, facts
 
 
-@pytest.fixture
-def key(tmp_path):
+@pytest.fixture(params=["model", "model/model.safetensors"])  # a folder, and one file
+def key(tmp_path, request):
     """The key of what all entries start from, as a process that begins now knows it."""
     begin_examples(tmp_path)
     bring_examples(tmp_path, "2020", facts(("Peru", "Lima")), "base")
@@ -16,7 +16,9 @@ def key(tmp_path):
         (tmp_path / place).parent.mkdir(parents=True)
         (tmp_path / place).write_text("Some content.")
     params = load_params()
-    params = params.model_copy(update={"pretrain": params.pretrain.model_copy(update={"model": f"{tmp_path}/model"})})
+    params = params.model_copy(
+        update={"pretrain": params.pretrain.model_copy(update={"model": f"{tmp_path}/{request.param}"})}
+    )
 
     def now():
         comparison._sum_of_files.cache_clear()

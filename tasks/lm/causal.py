@@ -27,7 +27,7 @@ from tasks.lm.solved.files import load_memory, save_memory
 from tasks.lm.solved.module import memory_of
 from tasks.lm.template import ANSWER_MARKER, ANSWER_START
 from tasks.params import Pretrain
-from tasks.sources import READING, folder_of
+from tasks.sources.hub import READING, folder_of
 
 transformers_logging.disable_progress_bar()  # ours is shown by whoever starts the step
 

@@ -22,7 +22,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from tasks.errors import BadInput, reason_of
 from tasks.params import Encoder
 from tasks.retrieval.prompts import prompt_of
-from tasks.sources import READING, folder_of
+from tasks.sources.hub import READING, folder_of
 
 UNKNOWN = "[UNK]"
 

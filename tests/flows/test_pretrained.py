@@ -56,6 +56,16 @@ def test_other_weights_in_a_models_folder_make_its_stage_stale(root, tmp_path, m
     assert state(root) == "fresh"
 
 
+def test_other_bytes_in_a_file_that_is_a_model_make_its_stage_stale(root):
+    (root / "tiny.gguf").write_bytes(b"one")
+    name_model(root, "tiny.gguf")
+    record(root)
+    assert state(root) == "fresh"
+    (root / "tiny.gguf").write_bytes(b"two")
+    assert "data/sources/pretrain" in dvc(root, "status")
+    assert state(root) == "stale"
+
+
 def test_a_name_is_shown_as_a_file_and_goes_back_and_forth_with_a_folder(root):
     place = root / "data/sources/pretrain"
     for model, is_link in (("small", False), ("org/model@0123", False), ("given", True), ("small", False)):

@@ -9,7 +9,7 @@ import pytest
 from tasks.errors import BadInput, reason_of
 from tasks.lm.causal import build, load, save
 from tasks.retrieval.encoder import load_encoder
-from tasks.sources import folder_of
+from tasks.sources.hub import folder_of
 from tests.lm.conftest import ROWS, SETTINGS
 
 
@@ -41,7 +41,10 @@ def test_a_folder_is_found_by_its_path_below_home_and_with_blanks_behind(model, 
         ("é/é", "'é/é' is no folder, and no model on the hub is called so"),
         ("file", "'file' is a file. Name the folder"),
         ("empty", "'empty' holds no model: there is no .safetensors file in it"),
-        ("pickled", "'pickled' holds its weights as pytorch_model.bin, which may carry code. Convert them"),
+        (
+            "pickled",
+            "'pickled' holds its weights as pytorch_model.bin, which may carry code. `perennial fetch-model",
+        ),
     ],
 )
 @pytest.mark.parametrize(("loads", "setting"), [(load, "pretrain.model"), (load_encoder, "encoder.model")])
@@ -64,7 +67,7 @@ def test_a_hub_name_without_a_network_is_one_sentence_with_the_command_that_help
     def never_answers(*_, **__):
         time.sleep(30)
 
-    monkeypatch.setattr("tasks.sources.WAIT", 0.05)
+    monkeypatch.setattr("tasks.sources.hub.WAIT", 0.05)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(HfApi, "model_info", never_answers)
     with pytest.raises(BadInput) as refused:

