@@ -6,8 +6,6 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml.nodes import MappingNode, Node
-
 from flows import graph as graphs
 from flows.locks import only_run
 from tasks.artifact import partial_path, write_file
@@ -19,7 +17,7 @@ from tasks.corpus.templates import Templates, read_templates
 from tasks.corpus.text import typed
 from tasks.errors import BadInput
 from tasks.params import PARAMS, Params, is_slice_name, load_params
-from tasks.strict_yaml import compose_yaml
+from tasks.strict_yaml import compose_yaml, last_leaf
 
 RAW = Path("data/raw")
 EXAMPLES = Path("data/examples")
@@ -105,13 +103,6 @@ def _with_line(text: str, section: str, line: str) -> str:
         lines[-1] += "\n"
     lines.insert(last.end_mark.line + 1, " " * first.start_mark.column + line + "\n")
     return "".join(lines)
-
-
-def last_leaf(node: Node) -> Node:
-    """Where an entry of YAML that stands over several lines ends."""
-    while isinstance(node, MappingNode) and node.value and not node.flow_style:
-        node = node.value[-1][1]
-    return node
 
 
 def _check_name(root: Path, name: str, folder: Path, params: Params) -> None:

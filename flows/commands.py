@@ -1,5 +1,5 @@
-"""The command line: `perennial run | status | add | remove | erase | chat | learn | memory | compare | promote |
-methods | fetch-model | report | push | pull`."""
+"""The command line: `perennial run | presets | status | add | remove | erase | chat | learn | memory | compare |
+promote | methods | fetch-model | report | push | pull`."""
 
 import signal
 import sys
@@ -61,11 +61,28 @@ def run(
             "--sync/--no-sync", help="Fetch from the DVC remote before training, push to it after. [params.yaml: sync]"
         ),
     ] = None,
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(parser=typed, metavar="NAME", help="First lay a preset over params.yaml; may be repeated."),
+    ] = None,
 ) -> None:
     """Bring every stale part of the timeline up to date, publish the models, print the table."""
+    root = enter(verbose)
+    if preset:
+        from flows.presets import take_presets
+
+        take_presets(root, preset, console)
     from flows.run import run_timeline
 
-    run_timeline(enter(verbose), console, isolated, verbose, sync)
+    run_timeline(root, console, isolated, verbose, sync)
+
+
+@app.command()
+def presets(verbose: Verbose = False) -> None:
+    """List the presets of `perennial run --preset`: the models, their licences, what they need."""
+    from flows.presets import print_presets
+
+    print_presets(enter(verbose), console)
 
 
 @app.command()

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from flows import graph as graphs
-from flows.add import RAW, last_leaf
+from flows.add import RAW
 from flows.erase import note
 from flows.locks import only_run
 from tasks.artifact import write_file
 from tasks.corpus.raw import ERASED
 from tasks.errors import BadInput
 from tasks.params import PARAMS, Params, is_slice_name, load_params
-from tasks.strict_yaml import compose_yaml
+from tasks.strict_yaml import compose_yaml, last_leaf
 
 REMOVED = Path(".perennial/removed")
 SECTIONS = ("timeline", "reference")

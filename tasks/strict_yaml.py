@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
+from ruamel.yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
 
 from tasks.errors import BadInput
 from tasks.utf8 import read_utf8
@@ -78,6 +78,13 @@ def compose_yaml(text: str, path: Path) -> Node | None:
         node: Node | None = YAML(typ="safe").compose(text)
     except YAMLError as error:
         raise BadInput(_sentence(error, path)) from error
+    return node
+
+
+def last_leaf(node: Node) -> Node:
+    """Where an entry of YAML that stands over several lines ends."""
+    while isinstance(node, CollectionNode) and node.value and not node.flow_style:
+        node = node.value[-1][1] if isinstance(node, MappingNode) else node.value[-1]
     return node
 
 

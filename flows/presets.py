@@ -1,0 +1,51 @@
+"""`perennial presets` and `perennial run --preset NAME`: settings for one model, laid over params.yaml."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows.locks import only_run
+from tasks.artifact import write_file
+from tasks.params import PARAMS
+from tasks.presets import PRESETS, SMALL, Preset, laid_over, names, read_preset
+
+
+def print_presets(root: Path, console: Console) -> None:
+    """A line for each preset: what it is, what it needs."""
+    table = Table("preset", "what", "parameters", "licence", "memory", "time")
+    for name in names(root / PRESETS):
+        about = read_preset(name, root / PRESETS).about
+        table.add_row(name, *map(escape, (about.what, about.parameters, about.licence, about.memory, about.time)))
+    console.print(table)
+    console.print("`perennial run --preset NAME` writes its settings into params.yaml, and runs.", highlight=False)
+
+
+def take_presets(root: Path, chosen: list[str], console: Console) -> None:
+    """Fetch what the presets need, and lay them over params.yaml; nothing is written where it says so already.
+
+    Raises:
+        BadInput: there is no such preset, it does not fit, or its model can't be had.
+        Busy: a run is at work, with the settings as they are.
+    """
+    presets = [read_preset(name, root / PRESETS) for name in chosen]
+    before = (root / PARAMS).read_text(encoding="utf-8")
+    after = laid_over(before, presets, read_preset(SMALL, root / PRESETS))
+    for preset in presets:
+        _bring(preset, console)
+    if after != before:
+        with only_run(root):
+            write_file(root / PARAMS, after.encode())
+        told = ", ".join(f"presets/{name}.yaml" for name in chosen)
+        console.print(f"{PARAMS} has the settings of {told} now (`git diff {PARAMS}`).", highlight=False)
+
+
+def _bring(preset: Preset, console: Console) -> None:
+    if preset.about.note:
+        console.print(f"{preset.name}: {escape(preset.about.note)}", highlight=False, soft_wrap=True)
+    for name in preset.about.fetch:
+        from tasks.sources.fetching import fetch
+
+        folder, origin = fetch(name)
+        console.print(escape(f"{name}: {folder}, {origin}."), highlight=False, soft_wrap=True)
