@@ -10,7 +10,7 @@ from tasks.errors import BadInput
 from tasks.lm.batches import Mixture, Part, encode
 from tasks.lm.causal import build, device, limit_of, load, save, shorten
 from tasks.lm.pretrained import BUILT, write_base
-from tasks.lm.template import prompt_text, target_text
+from tasks.lm.template import PLAIN
 from tasks.lm.training import Schedule, train
 from tasks.params import SMALL, Pretrain, Pretrained
 from tasks.scoring.trial import try_rates
@@ -48,7 +48,7 @@ def pretrain(
                 "pretrain.model in params.yaml."
             )
         texts = [
-            f"{prompt_text(row['prompt'])}{target_text(row['target'])}" if row["prompt"] else row["target"]
+            f"{PLAIN.prompt(row['prompt'])}{PLAIN.target(row['target'])}" if row["prompt"] else row["target"]
             for row in rows
         ]
         model, tokenizer = build(settings, texts, seed)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from tasks.lm.template import prompt_text, start_token, target_text
+from tasks.lm.template import start_token, template_of
 
 POOL = 256  # sequences that are sorted by length at a time: larger is less padding, but less random
 PHASES = 5  # in which a decaying share falls
@@ -67,9 +67,9 @@ def encode(rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, limit
     A prompt that is too long loses its beginning, a target its end. A row that is marked `whole` is predicted
     from its first token on, prompt and all.
     """
-    begin = start_token(tokenizer)
-    prompts = _tokens([prompt_text(row["prompt"]) if row["prompt"] else "" for row in rows], tokenizer)
-    targets = _tokens([target_text(row["target"]) if row["prompt"] else row["target"] for row in rows], tokenizer)
+    begin, template = start_token(tokenizer), template_of(tokenizer)
+    prompts = _tokens([template.prompt(row["prompt"]) if row["prompt"] else "" for row in rows], tokenizer)
+    targets = _tokens([template.target(row["target"]) if row["prompt"] else row["target"] for row in rows], tokenizer)
     sequences = []
     for row, prompt, target in zip(rows, prompts, targets, strict=True):
         if row["prompt"]:

@@ -9,12 +9,11 @@ from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBa
 from tasks.lm.batches import by_length
 from tasks.lm.causal import limit_of
 from tasks.lm.logits import precision
-from tasks.lm.template import ANSWER_MARKER, answer_of, prompt_text, start_token
+from tasks.lm.template import start_token, template_of, tokens_of
 
 LONGEST = 64  # tokens of an answer
 LONGEST_BEFORE = 512  # tokens of what stands before a message, however much room the model has
 BATCH_TOKENS = 8192
-MARKER_TOKENS = len(ANSWER_MARKER.encode())  # no tokenizer spells it with more: a token is a byte at least
 BROKEN = "\ufffd"  # half a character
 
 
@@ -62,11 +61,11 @@ def fitting(
     max_new_tokens: int = LONGEST,
 ) -> list[str]:
     """Of contexts, the best first, those that have room before the message; the best is shortened rather than lost."""
-    length = len(tokenizer(prompt_text(message), add_special_tokens=False)["input_ids"])
+    length = len(tokens_of(template_of(tokenizer).prompt(message), tokenizer))
     room = min(LONGEST_BEFORE, _room(model, _at_most(model, max_new_tokens)) - length)
     contexts_that_fit: list[str] = []
     for context in contexts:
-        tokens = tokenizer(f"{context} ", add_special_tokens=False)["input_ids"]
+        tokens = tokens_of(f"{context} ", tokenizer)
         if len(tokens) > room:
             beginning = str(tokenizer.decode(tokens[: max(0, room - 1)])).rstrip(BROKEN).rstrip()
             return contexts_that_fit or [beginning] * bool(beginning)
@@ -88,7 +87,7 @@ def prompts_of(
 ) -> tuple[int, list[list[int]]]:
     """How many tokens an answer may have, and the messages' prompts."""
     max_new_tokens = _at_most(model, max_new_tokens)
-    texts = [prompt_text(message) for message in messages]
+    texts = [template_of(tokenizer).prompt(message) for message in messages]
     tokens = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
     return max_new_tokens, [[start_token(tokenizer), *each[-_room(model, max_new_tokens) :]] for each in tokens]
 
@@ -126,8 +125,8 @@ def continued(
 def _generated(tokenizer: PreTrainedTokenizerBase, row: list[int], ends: set[int | None]) -> Generated:
     stop = next((place for place, token in enumerate(row) if token in ends), len(row))
     text = str(tokenizer.decode(row[:stop], skip_special_tokens=False))
-    ended = stop < len(row) or ANSWER_MARKER in text
-    return Generated(answer_of(text), ended)
+    template = template_of(tokenizer)
+    return Generated(template.answer(text), ended=stop < len(row) or template.end in text)
 
 
 def _numbers(token: Any) -> list[int]:
@@ -138,19 +137,21 @@ class EndMarker(StoppingCriteria):
     """Ends each row of a batch for itself, as soon as its new tokens spell the end marker.
 
     The small base's tokenizer knows the marker as one token; another's tokens for it depend on what stands before
-    it (".(" may be one). So the last tokens are read as text, but only where the very last one closes a bracket.
+    it (".(" may be one). So the last tokens are read as text, but only where the very last one has its last letter.
     generate's `stop_strings` ends at the same places, and goes through the whole vocabulary at every call.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, start: int):
         self.tokenizer, self.start = tokenizer, start  # the prompt, before `start`, may hold anything
+        self.marker = template_of(tokenizer).end
+        self.longest = len(self.marker.encode())  # no tokenizer spells it with more: a token is a byte at least
         self.closing: dict[int, bool] = {}
 
     def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:  # type: ignore[override]
-        rows = input_ids[:, max(self.start, input_ids.shape[1] - MARKER_TOKENS) :].tolist()
+        rows = input_ids[:, max(self.start, input_ids.shape[1] - self.longest) :].tolist()
         return torch.tensor([self._ends(row) for row in rows], dtype=torch.bool, device=input_ids.device)
 
     def _ends(self, row: list[int]) -> bool:
         if row[-1] not in self.closing:
-            self.closing[row[-1]] = ANSWER_MARKER[-1] in self.tokenizer.decode(row[-1:])
-        return self.closing[row[-1]] and ANSWER_MARKER in self.tokenizer.decode(row)
+            self.closing[row[-1]] = self.marker[-1] in self.tokenizer.decode(row[-1:])
+        return self.closing[row[-1]] and self.marker in self.tokenizer.decode(row)

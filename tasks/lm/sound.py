@@ -5,11 +5,11 @@ from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.lm.generate import BROKEN, LONGEST, Generated, continued, prompts_of
-from tasks.lm.template import ANSWER_MARKER, ANSWER_START
+from tasks.lm.template import PLAIN, template_of
 
 ATTEMPTS = 3
 TEMPERATURE = 0.6  # of the attempts after the first, which is greedy
-TEMPLATE = (ANSWER_MARKER, ANSWER_START, "### 답변:")  # the last one is of models that were tuned elsewhere
+TEMPLATE = (PLAIN.end, PLAIN.between.strip(), "### 답변:")  # the last one is of models that were tuned elsewhere
 ROUNDS, LOOP = 3, 16  # a text that ends in so many rounds of the same, over so many characters, is a loop
 
 
@@ -74,7 +74,7 @@ def loop_of(text: str) -> int:
 def markers_of(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
     """The texts that the model reads as structure, longest first: the template's and the tokenizer's special tokens."""
     added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
-    found = {*TEMPLATE, *map(str, tokenizer.all_special_tokens), *added}
+    found = {*TEMPLATE, template_of(tokenizer).end, *map(str, tokenizer.all_special_tokens), *added}
     return tuple(sorted(found, key=lambda marker: (-len(marker), marker)))
 
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.corpus.slices import Examples, Row, language_of, still_true
 from tasks.lm.causal import limit_of
-from tasks.lm.template import prompt_text, start_token, target_text
+from tasks.lm.template import start_token, template_of, tokens_of
 from tasks.params import Evaluate
 from tasks.scoring.answers import exact_matches
 from tasks.scoring.knowledge import Knowledge, valid_accuracy
@@ -72,14 +72,15 @@ class Shots:
 
 def with_shots(rows: list[Row], shots: Shots, tokenizer: PreTrainedTokenizerBase, limit: int) -> list[Row]:
     """The rows with their worked examples before the prompt; no more of these than `limit` tokens have room for."""
-    start = tokenizer.decode([start_token(tokenizer)])
+    start, template = tokenizer.decode([start_token(tokenizer)]), template_of(tokenizer)
     made = []
     for row in rows:
-        room = limit - 1 - _length(prompt_text(row["prompt"]) + target_text(row["target"]), tokenizer)
+        room = limit - 1 - len(tokens_of(template.prompt(row["prompt"]) + template.target(row["target"]), tokenizer))
         before = ""
         for each in shots.of(row):
-            worked = f"{prompt_text(each['prompt'])}{target_text(each['target'])}{start}"
-            room -= _length(worked, tokenizer)
+            told = template.target(each["target"])
+            worked = f"{each['prompt']}{template.between}{told}{start}{template.before}"  # the row's own has it, too
+            room -= len(tokens_of(worked, tokenizer))
             if room < 0:
                 break
             before += worked
@@ -99,8 +100,3 @@ def _rounds(targets: dict[str, list[Row]], count: int, chance: Random) -> list[R
 def _some(targets: dict[str, list[Row]], count: int, chance: Random) -> list[tuple[str, list[Row]]]:
     drawn = chance.sample(list(targets), min(count, len(targets)))
     return [(target, targets[target]) for target in drawn]
-
-
-def _length(text: str, tokenizer: PreTrainedTokenizerBase) -> int:
-    ids: Any = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return len(ids)

@@ -7,7 +7,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.corpus.slices import Examples, Row
 from tasks.lm.generate import answers
-from tasks.lm.template import target_text
+from tasks.lm.template import template_of, tokens_of
 from tasks.scoring.sampling import Sample
 
 FEWEST, OFTEN = 2, 2  # labels there must be, and times that each is trained on
@@ -31,9 +31,9 @@ def classify(
     if not asked:
         return None
     known: set[str] = set().union(*labels.values())
-    tokens = tokenizer([target_text(label) for label in sorted(known)], add_special_tokens=False)["input_ids"]
-    longest = max(len(each) for each in tokens) + 1  # what takes more is no label
-    said = answers(model, tokenizer, [row["prompt"] for row, _ in asked], longest, batch_tokens)
+    template = template_of(tokenizer)
+    longest = max(len(tokens_of(template.target(label), tokenizer)) for label in known)
+    said = answers(model, tokenizer, [row["prompt"] for row, _ in asked], longest + 1, batch_tokens)  # more: no label
     return label_scores([row for row, _ in asked], said, known, [each for _, each in asked])
 
 

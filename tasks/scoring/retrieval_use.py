@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from tasks.corpus.slices import Examples, Row
 from tasks.lm.generate import answers
 from tasks.lm.rag import confidences
-from tasks.lm.template import target_text
+from tasks.lm.template import template_of
 from tasks.params import Evaluate
 from tasks.scoring.answers import exact_matches
 from tasks.scoring.sampling import sample_rows
@@ -97,7 +97,8 @@ def ask_both_ways(
     if not questions:  # the slice brought no fact, or none is true any more
         return []
     messages = [row["prompt"] for row in questions]
-    targets = model[1]([target_text(row["target"]) for row in questions], add_special_tokens=False)["input_ids"]
+    template = template_of(model[1])
+    targets = model[1]([template.target(row["target"]) for row in questions], add_special_tokens=False)["input_ids"]
     longest = max(map(len, targets)) + 1  # what takes more is not right
     given = answers(*model, messages, longest, batch_tokens)
     sure = confidences(*model, messages, given, batch_tokens)

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tasks.corpus.text import MAX_CHARACTERS, folded, normal, one_line, shown, typed, unfit
-from tasks.lm.template import ANSWER_MARKER, ANSWER_START
+from tasks.corpus.text import ANSWER_MARKER, ANSWER_START, MAX_CHARACTERS, folded, normal, one_line, shown, typed, unfit
 
 SEOUL = "서울"
 ENGLAND = "\U0001f3f4" + "".join(chr(0xE0000 + ord(each)) for each in "gbeng") + "\U000e007f"

@@ -17,9 +17,8 @@ from tasks.corpus.examples import examples_of, problems_of_rows
 from tasks.corpus.raw import FILES, RELATIONS, read_raw
 from tasks.corpus.slices import history, templates_until
 from tasks.corpus.templates import Templates
-from tasks.corpus.text import normal
+from tasks.corpus.text import ANSWER_MARKER, ANSWER_START, normal
 from tasks.dataset import dataset
-from tasks.lm.template import ANSWER_MARKER, ANSWER_START
 from tasks.origin import origin
 from tasks.pairs import pairs
 from tasks.params import Dataset, Pairs

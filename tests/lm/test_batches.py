@@ -4,8 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.corpus.text import ANSWER_MARKER
 from tasks.lm.batches import Mixture, Part, Sequence, collate, encode, plan
-from tasks.lm.template import ANSWER_MARKER, prompt_text, target_text
+from tasks.lm.template import PLAIN
 
 CPU = torch.device("cpu")
 lengths = st.lists(st.integers(2, 60), min_size=1, max_size=40)
@@ -80,8 +81,8 @@ def test_training_and_answering_see_the_same_template(tiny, rows):
     sequence = encode(rows[:1], tokenizer, 64)[0]
     asked = tokenizer.decode(sequence.ids[1 : sequence.start])
     told = tokenizer.decode(sequence.ids[sequence.start :])
-    assert asked == prompt_text(rows[0]["prompt"])
-    assert told == target_text(rows[0]["target"])
+    assert asked == PLAIN.prompt(rows[0]["prompt"])
+    assert told == PLAIN.target(rows[0]["target"])
     assert told.endswith(ANSWER_MARKER)
 
 

@@ -7,12 +7,13 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from tasks.corpus.text import ANSWER_MARKER
 from tasks.lm import generate, sound
 from tasks.lm.batches import Mixture, Part, encode
 from tasks.lm.causal import END, build
 from tasks.lm.generate import EndMarker, Generated, answer, answers, fitting
 from tasks.lm.sound import TEMPERATURE, Sampled, loop_of, markers_of, readable, sound_answer
-from tasks.lm.template import ANSWER_MARKER, prompt_text, target_text
+from tasks.lm.template import PLAIN
 from tasks.lm.training import Schedule, train
 from tasks.scoring.answers import exact_matches
 from tests.lm.conftest import ROWS, SETTINGS
@@ -20,7 +21,7 @@ from tests.lm.conftest import ROWS, SETTINGS
 MESSAGES = [
     "Who leads Norway?", "Peru", "Please tell me, if you know it, who leads Chile?", "Who leads Japan?", "?",
 ]  # fmt: skip
-TEXTS = [f"{prompt_text(row['prompt'])}{target_text(row['target'])}" for row in ROWS]
+TEXTS = [f"{PLAIN.prompt(row['prompt'])}{PLAIN.target(row['target'])}" for row in ROWS]
 LETTERS = pre_tokenizers.ByteLevel.alphabet()
 
 
@@ -106,7 +107,7 @@ def test_without_messages_there_are_no_answers(taught):
 def test_a_row_that_the_end_token_ends_is_not_padded_with_text(taught):
     model, tokenizer = taught
     end = model.generation_config.eos_token_id
-    model.generation_config.eos_token_id = tokenizer(target_text("Ada"), add_special_tokens=False)["input_ids"][0]
+    model.generation_config.eos_token_id = tokenizer(PLAIN.target("Ada"), add_special_tokens=False)["input_ids"][0]
     try:
         said = answers(model, tokenizer, [row["prompt"] for row in ROWS])
         alone = [answer(model, tokenizer, row["prompt"]) for row in ROWS]
@@ -238,6 +239,6 @@ def test_contexts_are_taken_whole_while_there_is_room_and_the_best_is_shortened_
     long = "Ben leads. " * 50
     (cut,) = kept(long)
     assert long.startswith(cut) and len(cut) > 10
-    tokens = tokenizer(prompt_text(f"{cut} Who leads Peru?"), add_special_tokens=False)["input_ids"]
+    tokens = tokenizer(PLAIN.prompt(f"{cut} Who leads Peru?"), add_special_tokens=False)["input_ids"]
     assert len(tokens) <= 64 - 12 - 1
     assert kept("x", "y") == ["x", "y"] and fitting(model, tokenizer, ["x"], "word " * 100, 12) == []

@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
+from tasks.corpus.text import ANSWER_MARKER
 from tasks.lm.batches import Mixture, Part, encode
 from tasks.lm.causal import build, load, save
 from tasks.lm.generate import answers, continued, prompts_of
 from tasks.lm.methods.generative import Writer
-from tasks.lm.template import ANSWER_MARKER
 from tasks.lm.training import Schedule, train
 from tasks.method_params import Generative
 from tasks.scoring.answers import exact_matches

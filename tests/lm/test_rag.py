@@ -22,7 +22,7 @@ from tasks.lm.rag import (
     sequence_log_p,
     token_log_p,
 )
-from tasks.lm.template import prompt_text, start_token, target_text
+from tasks.lm.template import PLAIN, start_token
 from tasks.lm.training import Schedule, train
 from tests.lm.conftest import ROWS, SETTINGS
 
@@ -173,7 +173,7 @@ def test_rag_token_takes_the_likeliest_token_of_the_mixture_at_every_step(taught
     model, tokenizer = taught
     prompts, weights = ["Chile", "Who leads Japan?", "Please tell me who leads Fiji"], [0.5, 0.4, 0.0]
     prior = torch.tensor(weights).softmax(0)
-    ids = [[start_token(tokenizer), *tokenizer(prompt_text(each))["input_ids"]] for each in prompts]
+    ids = [[start_token(tokenizer), *tokenizer(PLAIN.prompt(each))["input_ids"]] for each in prompts]
     said = []
     for _ in range(12):
         rows = [model(torch.tensor([[*each, *said]])).logits[0, -1].softmax(-1) for each in ids]
@@ -185,7 +185,7 @@ def test_rag_token_takes_the_likeliest_token_of_the_mixture_at_every_step(taught
 def test_a_given_answer_is_scored_with_its_end_marker(taught):
     model, tokenizer = taught
     logs = answer_log_p(model, tokenizer, ["Peru", "Who leads Peru?"], "Ben")
-    assert logs.shape == (2, len(tokenizer(target_text("Ben"))["input_ids"]))
+    assert logs.shape == (2, len(tokenizer(PLAIN.target("Ben"))["input_ids"]))
     alone = [answer_log_p(model, tokenizer, [each], "Ben")[0] for each in ("Peru", "Who leads Peru?")]
     assert torch.allclose(logs, torch.stack(alone), atol=1e-5)
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.errors import BadInput
-from tasks.lm.template import prompt_text
+from tasks.lm.template import PLAIN
 from tasks.memory.store import forget, forget_all, forget_source, learn, pin, remember
 from tasks.memory.turn import Means, take_turn
 from tests.memory.conftest import TOPICS, find
@@ -38,7 +38,7 @@ class SometimesRemembers:
         self.given = []
 
     def __call__(self, contexts, weights, message):
-        prompt = prompt_text(" ".join([*contexts, message]))
+        prompt = PLAIN.prompt(" ".join([*contexts, message]))
         self.given.append((prompt.encode(), tuple(weights)))
         number = zlib.crc32(prompt.encode())
         key, value = KEYS[number // 3 % len(KEYS)], VALUES[number % len(VALUES)]

@@ -6,7 +6,7 @@ from tasks.lm import rag, sound
 from tasks.lm.causal import limit_of, load
 from tasks.lm.generate import Generated
 from tasks.lm.sound import markers_of
-from tasks.lm.template import prompt_text
+from tasks.lm.template import PLAIN
 from tasks.memory.means import load_means
 from tasks.memory.store import learn, remember
 from tasks.memory.turn import take_turn
@@ -36,7 +36,7 @@ def asked(monkeypatch):
 def test_the_best_passage_stands_next_to_the_message(models, asked):
     means = load_means(models / "lm", None, Chat())
     assert means.answer(PASSAGES, [0.0, -1.0], "Who leads Peru?") == "Fine."
-    assert asked == [prompt_text("Ada leads Norway. Ben leads Peru. Who leads Peru?")]
+    assert asked == [PLAIN.prompt("Ada leads Norway. Ben leads Peru. Who leads Peru?")]
 
 
 def test_without_a_retriever_nothing_is_looked_for(models, store, asked):
@@ -44,7 +44,7 @@ def test_without_a_retriever_nothing_is_looked_for(models, store, asked):
     assert means.find is None and means.find_chunks is None
     learn(store, "ann", "notes.md", "d", [("", PASSAGES[0])])
     assert take_turn(store, "ann", "Who leads Peru?", means).retrieved == ()
-    assert asked == [prompt_text("Who leads Peru?")]
+    assert asked == [PLAIN.prompt("Who leads Peru?")]
 
 
 def test_a_retriever_finds_memories_first_and_then_passages(models, store, asked):
@@ -53,7 +53,7 @@ def test_a_retriever_finds_memories_first_and_then_passages(models, store, asked
     remember(store, "ann", "home town", "Cork")
     for message, source in (("home town?", "memory"), ("train?", "notes.md § Travel")):
         (found,) = take_turn(store, "ann", message, means).retrieved
-        assert found.source == source and asked[-1] == prompt_text(f"{found.text} {message}")
+        assert found.source == source and asked[-1] == PLAIN.prompt(f"{found.text} {message}")
 
 
 @pytest.mark.parametrize("combine", ["sequence", "token"])
@@ -74,7 +74,7 @@ def test_a_broken_marginal_answer_gives_way_to_one_from_all_passages_together(mo
     monkeypatch.setitem(rag.MARGINAL, "token", lambda *_: broken)
     means = load_means(models / "lm", None, Chat(combine="token"))
     assert means.answer(PASSAGES, [0.0, -1.0], "Peru?") == "Fine."
-    assert asked == [prompt_text("Ada leads Norway. Ben leads Peru. Peru?")]
+    assert asked == [PLAIN.prompt("Ada leads Norway. Ben leads Peru. Peru?")]
 
 
 def test_an_answer_has_no_more_tokens_than_the_settings_allow(models, lm):
@@ -102,5 +102,5 @@ def test_what_stands_before_a_message_fits_with_it_and_the_answer_into_the_model
     model, tokenizer = lm
     for message in ("Hi", "Hello there. " * 2):
         kept = means.fitting(["Ada leads Norway. " * 40, "there"], message)
-        length = len(tokenizer(prompt_text(f"{kept[0]} {message}"), add_special_tokens=False)["input_ids"])
+        length = len(tokenizer(PLAIN.prompt(f"{kept[0]} {message}"), add_special_tokens=False)["input_ids"])
         assert 0 < len(kept[0]) < 40 * 18 and length + 1 + 20 <= limit_of(model)

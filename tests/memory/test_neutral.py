@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tasks.lm.template import ANSWER_MARKER, ANSWER_START
+from tasks.corpus.text import ANSWER_MARKER, ANSWER_START
 from tasks.memory.neutral import MARKERS, neutral_memory, neutralised, visible
 
 SPECIAL = ("<|endoftext|>", "</s>", "[INST]", "<start_of_turn>")

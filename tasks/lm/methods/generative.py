@@ -26,7 +26,7 @@ from tasks.lm.logits import precision
 from tasks.lm.methods.method import Method, Row, Shares
 from tasks.lm.methods.replay import with_older
 from tasks.lm.shares import at_most
-from tasks.lm.template import ANSWER_MARKER, ANSWER_START, answer_of, prompt_text, start_token
+from tasks.lm.template import PLAIN, Template, start_token, template_of, tokens_of
 from tasks.method_params import Generative as GenerativeSettings
 
 ROWS_AT_A_TIME = 128
@@ -66,9 +66,9 @@ def pseudo_rows(writer: "Writer", settings: GenerativeSettings, fresh: list[Row]
     """What the model writes when it is asked for `rows` rows: the finished ones, each once."""
     begun = round(settings.rows * settings.begun)
     beginnings = writer.beginnings(fresh, begun, seed)
-    pairs = _once(writer.texts([*beginnings, *[[]] * (settings.rows - len(beginnings))], seed))
+    pairs = _once(writer.texts([*beginnings, *[[]] * (settings.rows - len(beginnings))], seed), writer.template)
     if settings.verify or settings.prompts_only:
-        again = _once(writer.again(pairs))
+        again = _once(writer.again(pairs), writer.template)
         pairs = again if settings.prompts_only else [pair for pair in pairs if pair in set(again)]
     return [
         {
@@ -82,16 +82,16 @@ def pseudo_rows(writer: "Writer", settings: GenerativeSettings, fresh: list[Row]
     ]
 
 
-def _once(texts: Iterable[str]) -> list[tuple[str, str]]:
-    return list(dict.fromkeys(pair for text in texts if (pair := split(text))))
+def _once(texts: Iterable[str], template: Template) -> list[tuple[str, str]]:
+    return list(dict.fromkeys(pair for text in texts if (pair := split(text, template))))
 
 
-def split(text: str) -> tuple[str, str] | None:
+def split(text: str, template: Template = PLAIN) -> tuple[str, str] | None:
     """Prompt and target of a finished text, or nothing; a statement has no prompt."""
-    prompt, marker, rest = text.partition(ANSWER_START)
-    if BROKEN in text or ANSWER_MARKER in prompt or ANSWER_START in rest:
+    prompt, marker, rest = text.removeprefix(template.before).partition(template.between.strip())
+    if BROKEN in text or template.end in prompt or template.between.strip() in rest:
         return None
-    pair = (prompt.strip(), answer_of(rest)) if marker else ("", text.strip())
+    pair = (prompt.strip(), template.answer(rest)) if marker else ("", text.strip())
     return pair if pair[1] and bool(pair[0]) == bool(marker) else None
 
 
@@ -121,7 +121,7 @@ class Writer:
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: GenerativeSettings):
         self.model, self.tokenizer = model, tokenizer
-        self.start = start_token(tokenizer)
+        self.start, self.template = start_token(tokenizer), template_of(tokenizer)
         self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.start
         self.length = min(settings.max_new_tokens, limit_of(model) // 2 - 1)
         self.sampling = {"do_sample": True, "top_k": settings.top_k, "temperature": settings.temperature, "top_p": 1.0}
@@ -131,14 +131,17 @@ class Writer:
 
         What the model goes on with is what it knows, and so mostly old.
         """
-        questions = [prompt_text(row["prompt"]) for row in fresh if row["prompt"]]
+        questions = [self.template.prompt(row["prompt"]) for row in fresh if row["prompt"]]
         if not questions:
             return []
         random = torch.Generator().manual_seed(seed)
         chosen = [questions[index] for index in torch.randint(len(questions), (count,), generator=random).tolist()]
         tokens = self.tokenizer(chosen, add_special_tokens=False)["input_ids"]
         cuts = torch.rand(count, generator=random).tolist()
-        return sorted((ids[: 1 + int(cut * len(ids) / 2)] for ids, cut in zip(tokens, cuts, strict=True)), key=len)
+        begin = 1 + len(tokens_of(self.template.before, self.tokenizer))
+        halves = ((len(ids) + 1 - begin) / 2 for ids in tokens)
+        kept = (ids[: begin + int(cut * half)] for ids, cut, half in zip(tokens, cuts, halves, strict=True))
+        return sorted(kept, key=len)
 
     def texts(self, beginnings: list[list[int]], seed: int) -> list[str]:
         """Sampled texts, one from each beginning; those that come to their end."""
@@ -148,7 +151,7 @@ class Writer:
 
     def again(self, pairs: list[tuple[str, str]]) -> list[str]:
         """What the model is surest of, after a pair's question, or after the first half of its statement."""
-        texts = [prompt_text(prompt) if prompt else target for prompt, target in pairs]
+        texts = [self.template.prompt(prompt) if prompt else target for prompt, target in pairs]
         given = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
         halves = [ids if pair[0] else ids[: len(ids) // 2] for pair, ids in zip(pairs, given, strict=True)]
         return self._finished(sorted((ids[-self.length :] for ids in halves), key=len), {"do_sample": False})
@@ -161,7 +164,7 @@ class Writer:
             max_new_tokens=self.length,
             eos_token_id=self.start,
             pad_token_id=self.pad,
-            stop_strings=[ANSWER_MARKER],
+            stop_strings=[self.template.end],
             **how,
         )
         found = []
@@ -180,7 +183,7 @@ class Writer:
     def _text(self, given: list[int], more: list[int]) -> str:
         stop = next((place for place, token in enumerate(more) if token in (self.start, self.pad)), len(more))
         text = str(self.tokenizer.decode(given + more[:stop], skip_special_tokens=False))
-        return text if ANSWER_MARKER in text or self.start in more[stop : stop + 1] else ""
+        return text if self.template.end in text or self.start in more[stop : stop + 1] else ""
 
 
 def padded(rows: list[list[int]], pad: int) -> Tensor:

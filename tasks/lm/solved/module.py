@@ -41,7 +41,7 @@ from tasks.lm.logits import precision
 from tasks.lm.solved.codes import SEED, codes_of, tied
 from tasks.lm.solved.features import Letters, features
 from tasks.lm.solved.solution import Solution
-from tasks.lm.template import ANSWER_MARKER, ANSWER_START
+from tasks.lm.template import template_of, tokens_of
 from tasks.solved_params import Solved
 
 TOKENS = 8192  # of a forward pass that is watched
@@ -112,8 +112,9 @@ class Memory:
     ) -> None:
         self.settings, self.counts, self.tokenizer = settings, counts, tokenizer
         self.letters = Letters(counts, settings.grams)
-        self.marker: list[int] = tokenizer(f" {ANSWER_START}", add_special_tokens=False)["input_ids"]
-        self.end: int = tokenizer(ANSWER_MARKER, add_special_tokens=False)["input_ids"][-1]
+        template = template_of(tokenizer)
+        self.before, self.marker = (tokens_of(text, tokenizer) for text in (template.before, template.between))
+        self.end = tokens_of(template.end, tokenizer)[-1]
         self.buckets: list[Solution] = []
         self.taken: dict[int, Tensor] = {}  # of the forward pass that runs, by layer
         self.asked: dict[str, Any] = {}
@@ -260,9 +261,15 @@ class Memory:
         rows, columns = torch.tensor(places).T
         parts = [normalize(self.taken[layer][rows, columns].float(), dim=-1) for layer in self.layers]
         if self.settings.grams:
-            texts = self.tokenizer.batch_decode(so_far, skip_special_tokens=True)
+            texts = self.tokenizer.batch_decode([self._asked(ids) for ids in so_far], skip_special_tokens=True)
             parts.append(self.settings.gram_weight * self.letters(texts).to(self.head.weight.device))
         return features(parts, self.settings.width)
+
+    def _asked(self, ids: list[int]) -> list[int]:
+        """A sequence without what the template has before every question, which would count as letters of it."""
+        length = len(self.before)
+        begin = next((at for at in range(len(ids) - length + 1) if ids[at : at + length] == self.before), None)
+        return ids if begin is None else ids[begin + length :]
 
     def _going(self, cache: Any, rows: int, device: torch.device) -> Going:
         spoken, ones = torch.zeros(rows, self.settings.codes, device=device), torch.ones(self.settings.codes)

@@ -9,7 +9,7 @@ from tasks.lm.generate import answer
 from tasks.lm.methods.generative import Generative, Writer, pseudo_rows, split, uncontradicted, with_whole
 from tasks.lm.methods.method import Share
 from tasks.lm.methods.seen import Seen
-from tasks.lm.template import prompt_text
+from tasks.lm.template import PLAIN
 from tasks.lm.training import Schedule, train
 from tasks.method_params import Generative as GenerativeSettings
 from tests.lm.conftest import ROWS, SETTINGS, STATEMENTS
@@ -120,7 +120,7 @@ def test_texts_begin_as_the_slices_own_questions_do_and_go_on_with_what_the_mode
     writer = Writer(model, tokenizer, settings())
     fresh = [question(f"Who leads {name}?", "Gus") for name in ("Mars", "Venus")]
     begun = writer.beginnings([*fresh, statement("Gus leads Mars.")], 100, seed=0)
-    wordings = [tokenizer(prompt_text(row["prompt"]), add_special_tokens=False)["input_ids"] for row in fresh]
+    wordings = [tokenizer(PLAIN.prompt(row["prompt"]), add_special_tokens=False)["input_ids"] for row in fresh]
     assert len(begun) == 100
     assert all(any(ids == whole[: len(ids)] and len(ids) <= 1 + len(whole) / 2 for whole in wordings) for ids in begun)
     assert len({len(ids) for ids in begun}) > 1
@@ -163,6 +163,8 @@ def test_answers_in_a_batch_are_those_that_the_model_gives_one_at_a_time(taught,
 
 class Told:
     """Writes what it is told to."""
+
+    template = PLAIN
 
     def __init__(self, texts, again):
         self.told, self.told_again = texts, again
