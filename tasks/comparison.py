@@ -24,6 +24,7 @@ import torch
 from tasks import artifact, closure, evaluate, pretrain, stage1, stage2
 from tasks.errors import BadInput, Corrupt, PerennialError, out_of_reach
 from tasks.lm.cost import measured
+from tasks.lm.logits import compute_in
 from tasks.lm.methods import METHODS
 from tasks.lm.pretrained import BASE
 from tasks.params import FIRST, Entry, Keep, Params, load_params
@@ -217,8 +218,8 @@ def _key(params: Params, entry: Entry, seed: int, steps: int, examples: Path, be
     code = _code(tuple(used))
     settings = [params.pretrain, params.pretrained, params.stage1, params.evaluate, entry]
     made_of = [
-        [each.model_dump(mode="json") for each in settings], seed, steps, params.threads, platform.machine(),
-        artifact.manifest_sum(examples), before, code,
+        [each.model_dump(mode="json") for each in settings], seed, steps, params.threads, params.precision,
+        platform.machine(), artifact.manifest_sum(examples), before, code,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
@@ -250,6 +251,7 @@ def main() -> int:
     error_file = Path(work) / seed / (names[0] if names else FIRST) / ERROR
     error_file.unlink(missing_ok=True)
     params, progress = load_params(), _Progress()
+    compute_in(params.precision)
     try:
         if names:
             take_through(names[0], params, int(seed), Path(examples), Path(work), progress.log, progress.begun)

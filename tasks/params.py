@@ -23,6 +23,7 @@ MIN_POSITIONS = 16  # or no question has room beside its answer
 FIRST = "first"  # of the comparison: the folder of what all entries start from
 RESERVED = {BASE, "naive", "topics", "general"}
 Name = Annotated[str, AfterValidator(entering_name)]  # compared with what the data brings
+Precision = Literal["float32", "bfloat16"]  # of the language model's matrix products on a CPU
 Kind = Literal["time", "domain"]  # whether a later slice is newer, or only another one
 
 
@@ -249,6 +250,7 @@ class Comparison(Section):
 class Params(Section):
     seed: Seed
     threads: Positive
+    precision: Precision = "float32"
     kind: Kind = "time"
     sync: Annotated[bool, Field(strict=True)] = False
     timeline: dict[str, Slice]

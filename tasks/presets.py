@@ -4,7 +4,7 @@ A preset is laid over presets/small.yaml, and both over params.yaml, whose comme
 whoever reads params.yaml, DVC among them, sees what is used, and a preset leaves nothing of another one behind.
 """
 
-import io
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from tasks.strict_yaml import compose_yaml, last_leaf, read_yaml
 
 PRESETS = Path("presets")
 SMALL = "small"
-WIDE = 2**16  # columns: no value is broken into lines
+WORD = re.compile(r"[A-Za-z~][\w./~-]*")
 
 COMMENT = re.compile("( +)#")
 Settings = dict[str, Any]
@@ -108,7 +108,7 @@ def _edits(node: MappingNode, settings: Settings, text: str) -> list[Edit]:
     found: list[Edit] = []
     for name, new in settings.items():
         if name not in entries:
-            found.append(_added(node, f"{name}: {_inline(new)}"))
+            found.append(_added(node, f"{_inline(name)}: {_inline(new)}"))
             continue
         key, old = entries[name]
         if isinstance(new, dict) and new and isinstance(old, MappingNode) and old.value:
@@ -141,10 +141,10 @@ def _value(node: Node) -> Any:
 
 
 def _inline(value: Any) -> str:
-    """A value as YAML within one line."""
-    writer: Any = YAML(typ="safe", pure=True)
-    writer.default_flow_style, writer.width = True, WIDE
-    writer.sort_base_mapping_type_on_output = False  # in the preset's own order
-    file = io.StringIO()
-    writer.dump({"": value}, file)
-    return file.getvalue().strip().removeprefix("{'':").removesuffix("}").strip()
+    """A value as YAML within one line: as JSON, of which every text is YAML, but words without quotation marks."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_inline(key)}: {_inline(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_inline, value))}]"
+    plain = isinstance(value, str) and WORD.fullmatch(value) and YAML(typ="safe").load(value) == value
+    return value if plain else json.dumps(value, ensure_ascii=False)

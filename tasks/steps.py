@@ -35,7 +35,8 @@ STEPS = (
 SINGLE = ("seed", "kind")  # keys of params.yaml that are no section, by the arguments' own names
 COMPUTING = ("encoder", "retriever", "pretrain", "stage1", "stage2", "evaluate", "naive")  # with torch, in threads
 SHARDED = ("stage2",)  # beside these stand `shards`, where parts of their work lie, and `shard`, which does one
-THREADS = "threads"  # of torch; another number gives other bytes
+THREADS, PRECISION = "threads", "precision"  # of torch; another number or type gives other bytes
+LANGUAGE = ("pretrain", "stage1", "stage2", "evaluate", "naive")  # with a language model, in that precision
 SCRATCH = Path(".perennial/scratch")
 LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "sentence-transformers", "numpy")  # whose versions decide
 
@@ -89,7 +90,7 @@ def usage(argv: list[str]) -> str:
 def sections_of(step: str) -> set[str]:
     """The parameters that decide what a step writes; dvc.yaml must list the same."""
     sections = {_section(annotation, name) for name, annotation in _settings(_function(step)).items()}
-    return sections | {THREADS} if step in COMPUTING else sections
+    return sections | ({THREADS} if step in COMPUTING else set()) | ({PRECISION} if step in LANGUAGE else set())
 
 
 def _parse(argv: list[str]) -> tuple[str, dict[str, Path]]:
@@ -179,7 +180,7 @@ def _key(step: str, arguments: dict[str, Any], params: Params) -> str:
     settings = {name: repr(value) for name, value in arguments.items() if not isinstance(value, Path)}
     code = [closure.code_sum(f"tasks.{step}"), *(f"{name} {version(name)}" for name in LIBRARIES)]
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability()
-    machine = [platform.machine(), torch.__version__, device, params.threads]
+    machine = [platform.machine(), torch.__version__, device, params.threads, params.precision]
     return hashlib.sha256(json.dumps([step, inputs, settings, code, machine], sort_keys=True).encode()).hexdigest()
 
 
@@ -195,6 +196,10 @@ def _call(
         import torch
 
         torch.set_num_threads(params.threads)
+        if step in LANGUAGE:
+            from tasks.lm.logits import compute_in
+
+            compute_in(params.precision)
         torch.use_deterministic_algorithms(True)
     if "log" not in inspect.signature(function).parameters:
         function(**arguments)

@@ -140,6 +140,12 @@ def test_threads_are_a_parameter_of_each_step_that_computes_with_torch():
         assert ("threads" in sections_of(step)) == computes, step
 
 
+def test_precision_is_a_parameter_of_each_step_with_a_language_model():
+    for step in STEPS:
+        languages = "tasks.lm.logits" in {name for path in code_of(f"tasks.{step}") for name in imported(path)}
+        assert ("precision" in sections_of(step)) == languages, step
+
+
 def test_every_step_is_a_stage_and_its_paths_are_deps_and_outs():
     assert {stage["cmd"].split()[3] for stage in stages()} == set(STEPS)
     for stage in stages():

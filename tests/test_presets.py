@@ -103,7 +103,7 @@ SCALARS = (
     st.none()
     | st.booleans()
     | st.integers(-99, 9999)
-    | st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=12)
+    | st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=12)
     | st.floats(0, 1)
 )
 VALUES = st.recursive(

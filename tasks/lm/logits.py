@@ -17,7 +17,9 @@ from tasks.errors import BadInput
 from tasks.lm.adapters import plain
 from tasks.lm.batches import Batch
 from tasks.lm.soft_prompts import prompted_states
+from tasks.params import Precision
 
+COMPUTED_IN = {"cuda": torch.bfloat16}  # by the kind of device, where it is not float32
 MOST_LOGITS = 2**26  # of a chunk of places: 256 MiB in float32, and about as much again for their softmax
 
 
@@ -66,12 +68,18 @@ def _in_words(head: Any) -> str:
     return "missing" if head is None else f"a {type(head).__module__.partition('.')[0]} {type(head).__name__}"
 
 
+def compute_in(kind: Precision) -> None:
+    """Let this process compute matrix products so on a CPU; on a GPU it is always bfloat16."""
+    COMPUTED_IN["cpu"] = getattr(torch, kind)
+
+
 def precision(device: torch.device) -> AbstractContextManager[Any]:
-    """How matrix products are computed: in bfloat16 on a GPU, as the weights' type says elsewhere.
+    """How matrix products of models are computed here.
 
     The weights themselves are float32 everywhere: next to a weight of bfloat16 most updates are too small to count.
     """
-    return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
+    kind = COMPUTED_IN.get(device.type, torch.float32)
+    return nullcontext() if kind == torch.float32 else torch.autocast(device.type, dtype=kind)
 
 
 def hidden_states(model: PreTrainedModel, ids: Tensor, embeddings: Tensor | None = None) -> Tensor:

@@ -9,6 +9,7 @@ from peft import LoraConfig
 from safetensors.torch import load_file
 
 import tasks
+from tasks.lm import logits
 from tasks.lm.batches import Mixture, Part, encode
 from tasks.lm.causal import limit_of, load, save
 from tasks.lm.logits import precision
@@ -57,6 +58,55 @@ def test_matrix_products_are_bfloat16_on_a_gpu_alone():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # there need not be a GPU
         assert precision(torch.device("cuda")).fast_dtype == torch.bfloat16
+
+
+@pytest.fixture
+def in_bfloat16(monkeypatch):
+    monkeypatch.setattr(logits, "COMPUTED_IN", dict(logits.COMPUTED_IN))
+    logits.compute_in("bfloat16")
+
+
+def test_on_a_processor_they_are_bfloat16_where_that_is_asked_for(in_bfloat16):
+    layer = torch.nn.Linear(2, 2)
+    with precision(torch.device("cpu")):
+        assert layer(torch.ones(1, 2)).dtype == torch.bfloat16
+    logits.compute_in("float32")
+    with precision(torch.device("cpu")):
+        assert layer(torch.ones(1, 2)).dtype == torch.float32
+
+
+def trained_so(tmp_path, name, steps=60):
+    """A tiny model after some steps; its weights, and how far it is from the rows."""
+    model = tiny_model("llama")
+    words = tokenizer()
+    data = Mixture([Part(encode(ROWS, words, limit_of(model)), 1.0)], 400, steps, 0, model.device)
+    schedule = Schedule(steps, 1e-2, 0.1, checkpoint_every=200)
+    history = train(model, data, schedule, scratch=tmp_path / name, log=quiet, seed=0)
+    return {key: value.detach().clone() for key, value in model.named_parameters()}, history
+
+
+def test_training_in_bfloat16_keeps_float32_weights_learns_as_well_and_gives_the_same_bytes_again(
+    in_bfloat16, tmp_path
+):
+    weights, history = trained_so(tmp_path, "a")
+    assert {value.dtype for value in weights.values()} == {torch.float32}
+    again, _ = trained_so(tmp_path, "b")
+    assert all(torch.equal(value, again[name]) for name, value in weights.items())
+    logits.compute_in("float32")
+    plain, before = trained_so(tmp_path, "c")
+    assert not all(torch.equal(value, plain[name]) for name, value in weights.items())
+    assert history[-1]["loss"] < 0.1 * history[0]["loss"] and before[-1]["loss"] < 0.1 * before[0]["loss"]
+
+
+@torch.no_grad()
+def test_what_is_read_off_in_bfloat16_is_close(in_bfloat16):
+    model = tiny_model("gemma2")
+    ids = torch.arange(12)[None]
+    close = logits.logits_of(model, logits.hidden_states(model, ids))
+    logits.compute_in("float32")
+    exact = logits.logits_of(model, logits.hidden_states(model, ids))
+    assert close.dtype == torch.float32
+    assert 0 < (close - exact).abs().max() < 0.05 * exact.abs().max()
 
 
 def test_deterministic_algorithms_find_the_workspace_that_they_need_on_a_gpu():
