@@ -1,4 +1,4 @@
-"""The command line: `perennial run | presets | status | add | remove | erase | chat | learn | memory | compare |
+"""The command line: `perennial run | presets | plan | status | add | remove | erase | chat | learn | memory | compare |
 promote | methods | fetch-model | report | push | pull`."""
 
 import signal
@@ -83,6 +83,14 @@ def presets(verbose: Verbose = False) -> None:
     from flows.presets import print_presets
 
     print_presets(enter(verbose), console)
+
+
+@app.command()
+def plan(verbose: Verbose = False) -> None:
+    """Say what a run would take: parameters, memory, disk, time; and what to change where that is too much."""
+    from flows.plan import print_plan
+
+    print_plan(enter(verbose), console)
 
 
 @app.command()

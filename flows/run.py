@@ -10,7 +10,7 @@ from flows import walk
 from flows.progress import Progress, warn
 from flows.server import through_prefect
 from flows.walk import Run
-from tasks.params import Params, load_params
+from tasks.params import SMALL, Params, load_params
 
 TIMELINE = Path("reports/timeline.json")
 PAGE = Path("reports/index.html")
@@ -42,6 +42,7 @@ def run_timeline(
             walk.send(run)
             walk.publish(run)
         else:
+            _refuse_too_large(root)
             _bring_up_to_date(run, console, verbose)
     console.print(_told(run, time.monotonic() - started), highlight=False)
     if run.pushed is not None:
@@ -69,6 +70,14 @@ def totals_of(params: Params) -> dict[str, int]:
         "naive": params.stage1.steps,
         "stage2": params.stage2.epochs,
     }
+
+
+def _refuse_too_large(root: Path) -> None:
+    params = load_params()
+    if params.pretrain.model != SMALL:
+        from tasks.planning import refuse_what_does_not_fit
+
+        refuse_what_does_not_fit(params, root)
 
 
 def _bring_up_to_date(run: Run, console: Console, verbose: bool) -> None:

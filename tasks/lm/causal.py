@@ -80,21 +80,25 @@ def build(settings: Pretrain, texts: list[str], seed: int) -> tuple[PreTrainedMo
     """A small GPT-NeoX (the architecture of Polyglot-Ko and Pythia) with random weights, and its tokenizer."""
     tokenizer = build_tokenizer(texts, settings.vocabulary)
     torch.manual_seed(seed)
-    config = GPTNeoXConfig(
-        vocab_size=len(tokenizer),
+    tokens = {"bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    config = small_config(settings, len(tokenizer), **tokens, pad_token_id=tokenizer.pad_token_id)
+    model = GPTNeoXForCausalLM(config)
+    model.to(device())  # type: ignore[arg-type]
+    return model, tokenizer
+
+
+def small_config(settings: Pretrain, words: int, **tokens: Any) -> GPTNeoXConfig:
+    """Of the model that is built here."""
+    return GPTNeoXConfig(
+        vocab_size=words,
         hidden_size=settings.width,
         num_hidden_layers=settings.layers,
         num_attention_heads=settings.heads,
         intermediate_size=4 * settings.width,
         max_position_embeddings=settings.positions,
-        bos_token_id=tokenizer.eos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
         tie_word_embeddings=False,
+        **tokens,
     )
-    model = GPTNeoXForCausalLM(config)
-    model.to(device())  # type: ignore[arg-type]
-    return model, tokenizer
 
 
 def build_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerBase:

@@ -1,0 +1,71 @@
+"""Is what `perennial plan` says of memory true? `python -m benchmarks.one_step polyglot` takes three steps, and says.
+
+The model has the shape that is named and random weights; each case is a process of its own, as a step of a run is.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import torch
+import typer
+from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig, PretrainedConfig
+
+from tasks.adapter_params import LoRA
+from tasks.lm.batches import Mixture, Part, Sequence
+from tasks.lm.cost import measured
+from tasks.lm.methods import build_methods
+from tasks.lm.sizes import LENGTH, sizes_of
+from tasks.lm.training import Schedule, train
+from tasks.params import Methods
+
+POLYGLOT = {"rank": 128, "alpha": 16, "target_modules": ("query_key_value",)}
+SHAPES: dict[str, tuple[PretrainedConfig, Methods]] = {
+    "polyglot": (  # Polyglot-Ko 1.3B
+        GPTNeoXConfig(vocab_size=30080, hidden_size=2048, num_hidden_layers=24, num_attention_heads=16,
+                      intermediate_size=8192, max_position_embeddings=2048, tie_word_embeddings=False),
+        (LoRA(name="lora", **POLYGLOT),),
+    ),
+    "smollm2": (  # SmolLM2-135M
+        LlamaConfig(vocab_size=49152, hidden_size=576, num_hidden_layers=30, num_attention_heads=9,
+                    num_key_value_heads=3, intermediate_size=1536, tie_word_embeddings=True),
+        (),
+    ),
+    "pythia-70m": (
+        GPTNeoXConfig(vocab_size=50304, hidden_size=512, num_hidden_layers=6, num_attention_heads=8,
+                      intermediate_size=2048, tie_word_embeddings=False),
+        (),
+    ),
+}  # fmt: skip
+STEPS = 3
+
+
+def main(shape: str, batch_tokens: int = 512, threads: int = 2) -> None:
+    torch.set_num_threads(threads)
+    config, methods = SHAPES[shape]
+    told = sizes_of(config, methods, batch_tokens)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config)
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = build_methods(methods, 0, STEPS, Path(folder))
+        for method in chosen:
+            model = method.begin(model, None, Path(folder))
+        rows = [Sequence(torch.randint(config.vocab_size, (LENGTH,)).tolist(), 1) for _ in range(batch_tokens)]
+        data = Mixture([Part(rows, 1.0)], batch_tokens, STEPS, 0, model.device)
+        schedule = Schedule(STEPS, 1e-5, 0.1, checkpoint_every=99)
+
+        def steps() -> None:
+            train(model, data, schedule, methods=chosen, scratch=Path(folder) / "s", log=lambda *_: None, seed=0)
+
+        found = measured(steps)
+    peak = told.peak / 2**20
+    print(json.dumps({
+        "shape": shape, "batch_tokens": batch_tokens, "parameters": told.parameters, "trained": told.trained,
+        "expected_mb": round(peak), "measured_mb": found["peak_memory_mb"],
+        "ratio": round(peak / found["peak_memory_mb"], 3),
+        "expected_seconds": round(told.seconds * STEPS, 1), "measured_seconds": found["seconds"],
+    }))  # fmt: skip
+
+
+if __name__ == "__main__":
+    typer.run(main)

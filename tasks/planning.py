@@ -1,0 +1,159 @@
+"""What a timeline will take on this machine, before anything runs: memory, disk, time; and what would make it fit.
+
+Bytes are those of one process, the largest; a run has one step at work at a time.
+"""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from transformers import AutoConfig, PretrainedConfig
+
+from tasks.adapter_params import LoRA
+from tasks.errors import BadInput
+from tasks.lm.causal import small_config
+from tasks.lm.sizes import FLOAT, HELD, PROCESS, Sizes, sizes_of
+from tasks.params import SMALL, Params
+from tasks.sources.hub import folder_of
+
+LEAST_BATCH = 64  # tokens: a few rows
+MODELS = 3  # that evaluation holds at a time: the slice's, the one before it, the base
+CGROUP = Path("/sys/fs/cgroup/memory.max")
+GIGA = 2**30
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Of params.yaml as it is.
+
+    Attributes:
+        lines: what is taken by what, as pairs of words.
+        needed, there: bytes of memory.
+        disk_needed, disk_there: bytes on the disk.
+        change: the smallest change with which it fits, if it doesn't; "" if it does.
+    """
+
+    lines: list[tuple[str, str]]
+    needed: int
+    there: int
+    disk_needed: int
+    disk_there: int
+    change: str
+
+
+def plan_of(params: Params, root: Path) -> Plan:
+    """Say what the timeline in params.yaml will take.
+
+    Raises:
+        BadInput: there is no such model.
+    """
+    solved, trains = params.stage2.how == "solved", params.stage1.steps > 0
+    sizes = sizes_of(_config_of(params), params.methods, params.stage1.batch_tokens)
+    slices = len(params.timeline)
+    learning = 1 if solved else slices  # slices whose stage 1 trains
+    bucket = FLOAT * params.stage2.solved.width * (params.stage2.solved.width // 2 + params.stage2.solved.codes)
+    # of each slice stage 1's and stage 2's model, and what was solved; and all again in DVC's cache
+    disk = 2 * (sizes.weights * (1 + 2 * slices) + bucket * slices * solved)
+    there, free = memory_there(), shutil.disk_usage(root).free
+    lines = [
+        ("parameters", f"{sizes.parameters / 1e6:,.1f} M, {_share(sizes.trained if trains else 0, sizes.parameters)}"),
+        ("weights (float32)", _bytes(sizes.weights)),
+    ]
+    if trains:
+        lines += [
+            ("AdamW's moments", _bytes(sizes.moments)),
+            ("gradients", _bytes(FLOAT * sizes.trained)),
+            (f"activations, {sizes.batch_tokens} tokens", _bytes(sizes.activations)),
+            ("logits", _bytes(sizes.logits)),
+            *([("kept by methods", _bytes(sizes.methods))] if sizes.methods else []),
+            ("stage 1, at most", _bytes(sizes.peak)),
+        ]
+    lines.append((f"evaluation, {MODELS} models", _bytes(_asking(sizes))))
+    if solved:
+        lines.append(("sums of a bucket", _bytes(bucket)))
+    lines += [("memory here", _bytes(there)), ("disk, all slices", _bytes(disk)), ("disk here", _bytes(free))]
+    if trains:
+        step = sizes.seconds * params.stage1.steps
+        lines.append(("stage 1", f"{_time(step)} a slice, {_time(step * learning)} in all, by a short trial"))
+    needed = _needed(sizes, trains)
+    return Plan(lines, needed, there, disk, free, "" if needed <= there else _change(params, sizes, there))
+
+
+def refuse_what_does_not_fit(params: Params, root: Path) -> None:
+    """Say before a run what it would die of.
+
+    Raises:
+        BadInput: memory or disk won't do, with the smallest change that does.
+    """
+    plan = plan_of(params, root)
+    if plan.change:
+        raise BadInput(
+            f"This would need {_bytes(plan.needed)} of memory, and there are {_bytes(plan.there)}. {plan.change} "
+            "(`perennial plan` has the figures.)"
+        )
+    if plan.disk_needed > plan.disk_there and not (root / "models").exists():
+        raise BadInput(
+            f"This would need about {_bytes(plan.disk_needed)} on the disk for {len(params.timeline)} slices, and "
+            f"{_bytes(plan.disk_there)} are free. Make room, or train fewer slices at first."
+        )
+
+
+def memory_there() -> int:
+    """Bytes of memory that a process may have: the GPU's where there is one, else the machine's or the container's."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info()[1])
+    total = int(psutil.virtual_memory().total)
+    try:
+        return min(total, int(CGROUP.read_text(encoding="ascii")))
+    except (OSError, ValueError):  # no container, or one without a limit ("max")
+        return total
+
+
+def _config_of(params: Params) -> PretrainedConfig:
+    if params.pretrain.model == SMALL:
+        return small_config(params.pretrain, params.pretrain.vocabulary)
+    config: PretrainedConfig = AutoConfig.from_pretrained(folder_of(params.pretrain.model, "pretrain.model"))
+    return config
+
+
+def _asking(sizes: Sizes) -> int:
+    return PROCESS + round(HELD * MODELS * sizes.weights)
+
+
+def _needed(sizes: Sizes, trains: bool) -> int:
+    return max(sizes.peak, _asking(sizes)) if trains else _asking(sizes)
+
+
+def _change(params: Params, sizes: Sizes, there: int) -> str:
+    fitting = (words for words, changed in _changes(params, sizes) if _needed(changed, trains=True) <= there)
+    return next(fitting, "Choose a smaller model, or a machine with more memory.")
+
+
+def _changes(params: Params, sizes: Sizes) -> Iterator[tuple[str, Sizes]]:
+    """What could be changed, the smallest change first."""
+    tokens = sizes.batch_tokens // 2
+    while tokens >= LEAST_BATCH:
+        yield f"It fits with `stage1: {{batch_tokens: {tokens}}}`.", sizes.with_batch(tokens)
+        tokens //= 2
+    if sizes.trained == sizes.parameters:
+        lora = sizes_of(_config_of(params), (*params.methods, LoRA(name="lora")), sizes.batch_tokens)
+        yield "It fits with `{name: lora}` among the methods.", lora
+        yield f"It fits with LoRA and `stage1: {{batch_tokens: {LEAST_BATCH}}}`.", lora.with_batch(LEAST_BATCH)
+
+
+def _share(part: int, whole: int) -> str:
+    return "none of them trained" if not part else "all trained" if part == whole else f"{part / whole:.1%} trained"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / GIGA:,.1f} GB" if count >= GIGA else f"{count / 2**20:,.0f} MB"
+
+
+def _time(seconds: float) -> str:
+    for unit, length, form in (("h", 3600, ".1f"), ("min", 60, ".0f")):
+        if seconds >= length:
+            return f"{seconds / length:{form}} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,70 @@
+"""What a model will take is what it takes."""
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from tasks.adapter_params import LoRA
+from tasks.lm.logits import hidden_states
+from tasks.lm.methods import build_methods
+from tasks.lm.sizes import FLOAT, LENGTH, sizes_of
+from tests.lm.architectures import CONFIGS
+
+BLOCKS, WORDS = 7, 500
+LORA = LoRA(name="lora", rank=4)
+
+
+def config_of(kind, **more):
+    return AutoConfig.for_model(kind, vocab_size=WORDS, **CONFIGS[kind] | {"num_hidden_layers": BLOCKS} | more)
+
+
+def kept_by(model, tokens):
+    """Bytes that a forward pass of the whole model keeps, parameters apart."""
+    own = {value.untyped_storage().data_ptr() for value in [*model.parameters(), *model.buffers()]}
+    kept = {}
+
+    def keep(value):
+        storage = value.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        hidden_states(model, torch.zeros(tokens // LENGTH, LENGTH, dtype=torch.long))
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+@pytest.mark.parametrize("kind", ["gpt_neox", "llama", "qwen3", "gemma3_text"])
+@pytest.mark.parametrize("methods", [(), (LORA,)])
+def test_parameters_and_what_is_kept_for_the_way_back_are_those_of_the_whole_model(kind, methods, tmp_path):
+    config = config_of(kind)
+    told = sizes_of(config, methods, 128)
+    model = AutoModelForCausalLM.from_config(config)
+    assert told.parameters == sum(value.numel() for value in model.parameters())
+    for method in build_methods(methods, 0, 1, tmp_path):
+        model = method.begin(model, None, tmp_path)
+    model.train()
+    assert told.trained == sum(value.numel() for value in model.parameters() if value.requires_grad)
+    assert told.activations == pytest.approx(kept_by(model, 128), rel=0.02)
+    assert told.seconds > 0
+
+
+def test_the_peak_is_the_larger_of_the_end_of_the_way_there_and_back():
+    told = sizes_of(config_of("llama"), (), 4096)
+    head = FLOAT * told.width * WORDS
+    assert told.activations + told.logits + head > FLOAT * told.trained
+    own = told.weights + told.moments + told.activations + told.logits + head
+    assert told.peak == pytest.approx(550 * 2**20 + 1.15 * own, rel=1e-6)
+    few = told.with_batch(1)
+    assert few.activations < FLOAT * few.trained
+    assert few.peak == pytest.approx(550 * 2**20 + 1.15 * 4 * told.weights, rel=1e-6)
+
+
+def test_what_methods_hold_is_counted():
+    from tasks.method_params import EMA, EWC, Distillation
+
+    plain = sizes_of(config_of("llama"), (), 64)
+    both = sizes_of(config_of("llama"), (EWC(name="ewc", strength=1.0), EMA(name="ema")), 64)
+    assert both.methods == 3 * plain.weights
+    taught = sizes_of(config_of("llama"), (LORA, Distillation(name="distillation")), 64)
+    assert taught.methods == plain.weights and taught.trained < 0.2 * plain.trained

@@ -1,0 +1,69 @@
+"""Before a run it is said what it would take, and one that would die of it is refused with what would not."""
+
+import pytest
+
+from flows import run as running
+from tasks import planning
+from tasks.errors import BadInput
+from tasks.params import load_params
+from tasks.planning import memory_there, plan_of, refuse_what_does_not_fit
+from tests.lm.architectures import folder_of
+
+
+@pytest.fixture
+def params(tmp_path):
+    """Of a pretrained model that every slice trains."""
+    folder_of("llama", tmp_path / "llama")
+    known = load_params()
+    changes = {
+        "pretrain": known.pretrain.model_copy(update={"model": str(tmp_path / "llama")}),
+        "stage2": known.stage2.model_copy(update={"how": "refit"}),
+        "stage1": known.stage1.model_copy(update={"batch_tokens": 2**15}),
+    }
+    return known.model_copy(update=changes)
+
+
+def test_a_plan_says_what_is_taken_by_what(params, tmp_path):
+    plan = plan_of(params, tmp_path)
+    lines = dict(plan.lines)
+    assert lines["parameters"].endswith("all trained") and "AdamW's moments" in lines
+    assert plan.needed < plan.there == memory_there() and not plan.change
+    assert lines["stage 1"].endswith("by a short trial")
+    still = params.model_copy(update={"stage1": params.stage1.model_copy(update={"steps": 0})})
+    lines = dict(plan_of(still, tmp_path).lines)
+    assert lines["parameters"].endswith("none of them trained") and "AdamW's moments" not in lines
+
+
+@pytest.mark.parametrize(("share", "change"), [(0.9, "batch_tokens: 16384"), (0.01, "Choose a smaller model")])
+def test_what_does_not_fit_is_refused_with_the_smallest_change_that_does(params, tmp_path, monkeypatch, share, change):
+    needed = plan_of(params, tmp_path).needed
+    monkeypatch.setattr(planning, "memory_there", lambda: int(needed * share))
+    with pytest.raises(BadInput, match=rf"would need .* of memory, and there are .*{change}"):
+        refuse_what_does_not_fit(params, tmp_path)
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_first_slice(params, tmp_path, monkeypatch):
+    monkeypatch.setattr(planning.shutil, "disk_usage", lambda _: planning.shutil._ntuple_diskusage(9, 9, 9))
+    with pytest.raises(BadInput, match="would need about .* on the disk for 5 slices, and 0 MB are free"):
+        refuse_what_does_not_fit(params, tmp_path)
+    (tmp_path / "models").mkdir()
+    refuse_what_does_not_fit(params, tmp_path)
+
+
+def test_a_containers_limit_is_the_memory_that_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(planning, "CGROUP", tmp_path / "memory.max")
+    whole = memory_there()
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory_there() == whole
+    (tmp_path / "memory.max").write_text("1048576\n")
+    assert memory_there() == 1048576
+
+
+def test_a_run_asks_for_the_plan_of_a_pretrained_model_alone(params, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("tasks.planning.refuse_what_does_not_fit", lambda params, root: asked.append(root))
+    running._refuse_too_large(tmp_path)
+    assert not asked
+    monkeypatch.setattr(running, "load_params", lambda: params)
+    running._refuse_too_large(tmp_path)
+    assert asked == [tmp_path]
