@@ -1,8 +1,9 @@
 """What a slice's model knows: of every slice seen, per category, before and after stage 2, and of what comes next."""
 
 import shutil
-from itertools import islice
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tasks import artifact
@@ -11,7 +12,7 @@ from tasks.corpus.general import read_general
 from tasks.corpus.slices import Examples, history, valid_facts
 from tasks.lm.causal import load
 from tasks.lm.generate import answer
-from tasks.lm.pretrained import base_of
+from tasks.lm.pretrained import BASE, base_of
 from tasks.lm.solved.files import has_memory, size_of
 from tasks.lm.solved.module import memory_of
 from tasks.params import Evaluate
@@ -96,10 +97,12 @@ def evaluate(
     if settings.shots:
         scores["few_shot"] = ask_with_shots(lm, tokenizer, slices, valid, sample, settings)
     earlier, known_before = load(previous) if previous else None, dict[str, bool]()
+    answered: dict[str, dict[str, bool]] = {}  # by models that were not trained since, which are not asked again
     if stage1:
         handed_on = previous and _same_model(stage1, previous)
         before = measure(*(earlier if earlier and handed_on else load(stage1)), slices, sample, settings)
         known_before = before.by_row() if handed_on else {}
+        answered = {"previous": known_before, "base": before.by_row() if base and _same_model(stage1, base) else {}}
         scores |= {
             "stage1": before.scores(),
             "stage1_valid": valid_accuracy(before),
@@ -107,7 +110,8 @@ def evaluate(
         }
     for name, compared_with in (("previous", earlier), ("base", load(base) if base else None)):
         if compared_with:
-            scores[name] = measure(*compared_with, slices[-1:], sample, settings).scores()
+            known_already = answered.get(name, {})
+            scores[name] = measure(*compared_with, slices[-1:], sample, settings, known_already).scores()
     if has_memory(model):
         scores["memory"] = size_of(model)
     if earlier and memory_of(earlier[0]) and (found := ask_familiar(earlier, slices, settings, known_before)):
@@ -132,14 +136,25 @@ def evaluate(
             shutil.copy(retriever / SCATTER, folder / SCATTER)
 
 
-def measure(model: Any, tokenizer: Any, slices: list[Examples], sample: Sample, settings: Evaluate) -> Knowledge:
-    """Score a model on the slices' rows in the sample, and on the stale answers of the last slice."""
+def measure(
+    model: Any,
+    tokenizer: Any,
+    slices: list[Examples],
+    sample: Sample,
+    settings: Evaluate,
+    answered: Mapping[str, bool] = MappingProxyType({}),
+) -> Knowledge:
+    """Score a model on the slices' rows in the sample, and on the stale answers of the last slice.
+
+    What it has answered before, by rows' ids, it is not asked again.
+    """
     known = Knowledge()
     asked = [(examples.name, kind, sample[examples.name, kind]) for examples in slices for kind in QUESTIONS]
-    rows = [row for _, _, sampled in asked for row in sampled.rows]
-    right = iter(exact_matches(model, tokenizer, rows, settings.batch_tokens))  # of a hundred slices a few each
+    rows = [row for _, _, sampled in asked for row in sampled.rows if row["id"] not in answered]
+    new = exact_matches(model, tokenizer, rows, settings.batch_tokens)  # of a hundred slices a few each, all at once
+    right = {**answered, **{row["id"]: each for row, each in zip(rows, new, strict=True)}}
     for name, kind, sampled in asked:
-        known.add(name, kind, sampled.rows, list(islice(right, len(sampled.rows))), sampled.weight)
+        known.add(name, kind, sampled.rows, [right[row["id"]] for row in sampled.rows], sampled.weight)
     for examples in slices:
         unseen = sample[examples.name, "statement" if holds_out_statements(examples) else "paraphrase"].rows
         known.perplexity[examples.name] = perplexity(model, tokenizer, unseen, settings.batch_tokens)
@@ -157,10 +172,10 @@ def holds_out_statements(examples: Examples) -> bool:
 
 
 def _same_model(one: Path, other: Path) -> bool:
-    """Whether one model was handed on as the other, byte for byte, but for a step's own log and notes."""
+    """Whether two models answer alike, byte for byte: only what steps note of them, and methods keep, may differ."""
     first, second = (
         {name: told for name, told in artifact.read_json(folder / artifact.MANIFEST)["files"].items()
-         if name not in NOTES}
+         if name not in NOTES and not name.startswith(f"{BASE.parent}/")}
         for folder in (one, other)
     )  # fmt: skip
     return first == second
