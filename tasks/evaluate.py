@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -96,44 +97,78 @@ def evaluate(
         scores["labels"] = found
     if settings.shots:
         scores["few_shot"] = ask_with_shots(lm, tokenizer, slices, valid, sample, settings)
-    earlier, known_before = load(previous) if previous else None, dict[str, bool]()
-    answered: dict[str, dict[str, bool]] = {}  # by models that were not trained since, which are not asked again
-    if stage1:
-        handed_on = previous and _same_model(stage1, previous)
-        before = measure(*(earlier if earlier and handed_on else load(stage1)), slices, sample, settings)
-        known_before = before.by_row() if handed_on else {}
-        answered = {"previous": known_before, "base": before.by_row() if base and _same_model(stage1, base) else {}}
-        scores |= {
-            "stage1": before.scores(),
-            "stage1_valid": valid_accuracy(before),
-            "stage1_categories": categories(before, slices[-1]),
-        }
-    for name, compared_with in (("previous", earlier), ("base", load(base) if base else None)):
-        if compared_with:
-            known_already = answered.get(name, {})
-            scores[name] = measure(*compared_with, slices[-1:], sample, settings, known_already).scores()
+    test = _Test(slices, valid, sample, settings)
+    compared, answered = _beside_earlier_models(test, (lm, tokenizer), stage1, previous, canary, retriever)
+    scores |= compared
     if has_memory(model):
         scores["memory"] = size_of(model)
-    if earlier and memory_of(earlier[0]) and (found := ask_familiar(earlier, slices, settings, known_before)):
-        scores["familiarity"] = found
-    if general:
-        texts, compared = read_general(general), {"model": (lm, tokenizer)} | ({"base": load(base)} if base else {})
-        scores["general_perplexity"] = {
-            name: general_perplexity(*each, texts, settings.batch_tokens) for name, each in compared.items()
-        }
-    if canary and (questions := read_canary(canary)):
-        compared = {"model": (lm, tokenizer)} | ({"previous": earlier} if earlier else {})
-        asked = {name: ask_canary(*each, questions, settings.batch_tokens) for name, each in compared.items()}
-        scores["canary"] = {"digest": questions.digest, **asked}
-    if retriever and settings.retrieval:
-        earlier = earlier if len(slices) > 1 else None  # the base has read the first slice
-        if found := retrieval_use((lm, tokenizer), earlier, slices, valid, _ranker(retriever), settings):
-            scores["retrieval_use"] = found
+    texts = read_general(general) if general else None
+    if texts:
+        scores["general_perplexity"] = {"model": general_perplexity(lm, tokenizer, texts, settings.batch_tokens)}
+    if base:
+        same = stage1 is not None and _same_model(stage1, base)
+        first = load(base)
+        scores["base"] = measure(*first, slices[-1:], sample, settings, answered if same else {}).scores()
+        if texts:
+            scores["general_perplexity"]["base"] = general_perplexity(*first, texts, settings.batch_tokens)
     with artifact.writing(out) as folder:
         artifact.write_json(folder / "scores.json", scores)
         artifact.write_json(folder / OUTCOMES, outcomes_of(known, chat))
         if retriever and (retriever / SCATTER).exists():
             shutil.copy(retriever / SCATTER, folder / SCATTER)
+
+
+@dataclass(frozen=True)
+class _Test:
+    """What all models are asked that are compared."""
+
+    slices: list[Examples]
+    valid: dict[str, Any]
+    sample: Sample
+    settings: Evaluate
+
+
+def _beside_earlier_models(
+    test: _Test,
+    model: tuple[Any, Any],
+    stage1: Path | None,
+    previous: Path | None,
+    canary: Path | None,
+    retriever: Path | None,
+) -> tuple[dict[str, Any], dict[str, bool]]:
+    """The scores of the model before stage 2 and of the one before the slice, and what is asked of both and `model`.
+
+    Returns:
+        The scores; and what the model before stage 2 answered, by row. Beside `model` one model is held at a time.
+    """
+    slices, sample, settings, batch_tokens = test.slices, test.sample, test.settings, test.settings.batch_tokens
+    scores: dict[str, Any] = {}
+    handed_on = stage1 is not None and previous is not None and _same_model(stage1, previous)
+    before = measure(*load(stage1), slices, sample, settings) if stage1 and not handed_on else None
+    earlier = load(previous) if previous else None
+    if earlier and handed_on:
+        before = measure(*earlier, slices, sample, settings)
+    answered = before.by_row() if before else {}
+    if before:
+        scores |= {
+            "stage1": before.scores(),
+            "stage1_valid": valid_accuracy(before),
+            "stage1_categories": categories(before, slices[-1]),
+        }
+    known = answered if handed_on else {}  # a model that was not trained since is not asked again
+    if earlier:
+        scores["previous"] = measure(*earlier, slices[-1:], sample, settings, known).scores()
+    if earlier and memory_of(earlier[0]) and (found := ask_familiar(earlier, slices, settings, known)):
+        scores["familiarity"] = found
+    if canary and (questions := read_canary(canary)):
+        asked = {"model": model} | ({"previous": earlier} if earlier else {})
+        answers = {name: ask_canary(*each, questions, batch_tokens) for name, each in asked.items()}
+        scores["canary"] = {"digest": questions.digest, **answers}
+    if retriever and settings.retrieval:
+        unread = earlier if len(slices) > 1 else None  # the base has read the first slice
+        if used := retrieval_use(model, unread, slices, test.valid, _ranker(retriever), settings):
+            scores["retrieval_use"] = used
+    return scores, answered
 
 
 def measure(

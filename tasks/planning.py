@@ -20,7 +20,7 @@ from tasks.params import SMALL, Params
 from tasks.sources.hub import folder_of
 
 LEAST_BATCH = 64  # tokens: a few rows
-MODELS = 3  # that evaluation holds at a time: the slice's, the one before it, the base
+MODELS = 2  # that evaluation holds at a time: the slice's, and one that it is compared with
 CGROUP = Path("/sys/fs/cgroup/memory.max")
 GIGA = 2**30
 

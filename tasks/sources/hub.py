@@ -49,7 +49,9 @@ def folder_of(source: Path | str, setting: str) -> Path:
     if exists:
         raise BadInput(f"{setting}: '{text}' is a file. Name the folder that holds the model.")
     if not named or text.startswith((".", "/", "~")):
-        raise BadInput(f"{setting}: there is no folder '{text}'.")
+        fetched = folder.parent == MODELS.expanduser()
+        hint = f" `perennial fetch-model {folder.name}` brings it." if fetched else ""
+        raise BadInput(f"{setting}: there is no folder '{text}'.{hint}")
     _refuse_what_the_hub_never_has(named["name"], setting)
     return from_hub(named["name"], named["revision"], setting)
 

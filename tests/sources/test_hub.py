@@ -80,6 +80,11 @@ def test_a_hub_name_without_a_network_is_one_sentence_with_the_command_that_help
     )
 
 
+def test_a_model_that_was_to_be_fetched_is_told_with_the_command_that_fetches_it():
+    with pytest.raises(BadInput, match=r"there is no folder '~.*tiny-x'\. `perennial fetch-model tiny-x` brings it\."):
+        folder_of("~/.cache/perennial/models/tiny-x", "pretrain.model")
+
+
 def test_a_hub_name_is_loaded_from_the_cache_at_the_commit_that_pins_it(model, tmp_path, monkeypatch):
     from huggingface_hub import constants
 
