@@ -17,4 +17,4 @@ def print_plan(root: Path, console: Console) -> None:
     for words, value in plan.lines:
         table.add_row(words, value)
     console.print(table)
-    console.print(f"It does not fit. {plan.change}" if plan.change else "It fits.", highlight=False, soft_wrap=True)
+    console.print(f"It does not fit. {plan.problem}" if plan.problem else "It fits.", highlight=False, soft_wrap=True)

@@ -8,8 +8,9 @@ from rich.table import Table
 
 from flows.locks import only_run
 from tasks.artifact import write_file
-from tasks.params import PARAMS
+from tasks.params import PARAMS, load_params
 from tasks.presets import PRESETS, SMALL, Preset, laid_over, names, read_preset
+from tasks.utf8 import read_utf8
 
 
 def print_presets(root: Path, console: Console) -> None:
@@ -29,14 +30,15 @@ def take_presets(root: Path, chosen: list[str], console: Console) -> None:
         BadInput: there is no such preset, it does not fit, or its model can't be had.
         Busy: a run is at work, with the settings as they are.
     """
-    presets = [read_preset(name, root / PRESETS) for name in chosen]
-    before = (root / PARAMS).read_text(encoding="utf-8")
-    after = laid_over(before, presets, read_preset(SMALL, root / PRESETS))
+    presets, small = [read_preset(name, root / PRESETS) for name in chosen], read_preset(SMALL, root / PRESETS)
+    load_params(root / PARAMS)  # what is wrong there is no preset's fault
+    before = read_utf8(root / PARAMS)
+    after = laid_over(before, presets, small)
     for preset in presets:
         _bring(preset, console)
     if after != before:
-        with only_run(root):
-            write_file(root / PARAMS, after.encode())
+        with only_run(root):  # read again: a slice may have been added while a model was fetched
+            write_file(root / PARAMS, laid_over(read_utf8(root / PARAMS), presets, small).encode())
         told = ", ".join(f"presets/{name}.yaml" for name in chosen)
         console.print(f"{PARAMS} has the settings of {told} now (`git diff {PARAMS}`).", highlight=False)
 

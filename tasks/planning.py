@@ -13,14 +13,16 @@ import torch
 from transformers import AutoConfig, PretrainedConfig
 
 from tasks.adapter_params import LoRA
-from tasks.errors import BadInput
+from tasks.errors import BadInput, reason_of
 from tasks.lm.causal import small_config
 from tasks.lm.sizes import FLOAT, HELD, PROCESS, Sizes, sizes_of
-from tasks.params import SMALL, Params
-from tasks.sources.hub import folder_of
+from tasks.method_kinds import fitting
+from tasks.params import SMALL, Methods, Params
+from tasks.sources.hub import GGUF, folder_of
 
 LEAST_BATCH = 64  # tokens: a few rows
 MODELS = 2  # that evaluation holds at a time: the slice's, and one that it is compared with
+MODELS_FOLDER = "models"  # where there is one, some slices have their place already
 CGROUP = Path("/sys/fs/cgroup/memory.max")
 GIGA = 2**30
 
@@ -32,16 +34,17 @@ class Plan:
     Attributes:
         lines: what is taken by what, as pairs of words.
         needed, there: bytes of memory.
-        disk_needed, disk_there: bytes on the disk.
-        change: the smallest change with which it fits, if it doesn't; "" if it does.
+        problem: why it does not fit, and the smallest change with which it does; "" if it fits.
     """
 
     lines: list[tuple[str, str]]
     needed: int
     there: int
-    disk_needed: int
-    disk_there: int
-    change: str
+    problem: str
+
+
+class NotMeasured(BadInput):
+    """The trial that measures what a model takes fails."""
 
 
 def plan_of(params: Params, root: Path) -> Plan:
@@ -51,7 +54,7 @@ def plan_of(params: Params, root: Path) -> Plan:
         BadInput: there is no such model.
     """
     solved, trains = params.stage2.how == "solved", params.stage1.steps > 0
-    sizes = sizes_of(_config_of(params), params.methods, params.stage1.batch_tokens)
+    sizes = _sizes(_config_of(params), params.methods, params.stage1.batch_tokens)
     slices = len(params.timeline)
     learning = 1 if solved else slices  # slices whose stage 1 trains
     bucket = FLOAT * params.stage2.solved.width * (params.stage2.solved.width // 2 + params.stage2.solved.codes)
@@ -78,8 +81,16 @@ def plan_of(params: Params, root: Path) -> Plan:
     if trains:
         step = sizes.seconds * params.stage1.steps
         lines.append(("stage 1", f"{_time(step)} a slice, {_time(step * learning)} in all, by a short trial"))
-    needed = _needed(sizes, trains)
-    return Plan(lines, needed, there, disk, free, "" if needed <= there else _change(params, sizes, there))
+    needed, problem = _needed(sizes, trains), ""
+    if needed > there:
+        change = _change(params, sizes, there)
+        problem = f"This would need {_bytes(needed)} of memory, and there are {_bytes(there)}. {change}"
+    elif disk > free and not (root / MODELS_FOLDER).exists():
+        problem = (
+            f"This would need about {_bytes(disk)} on the disk for {slices} slices, and {_bytes(free)} are free. Make "
+            "room, or train fewer slices at first."
+        )
+    return Plan(lines, needed, there, problem)
 
 
 def refuse_what_does_not_fit(params: Params, root: Path) -> None:
@@ -88,17 +99,12 @@ def refuse_what_does_not_fit(params: Params, root: Path) -> None:
     Raises:
         BadInput: memory or disk won't do, with the smallest change that does.
     """
-    plan = plan_of(params, root)
-    if plan.change:
-        raise BadInput(
-            f"This would need {_bytes(plan.needed)} of memory, and there are {_bytes(plan.there)}. {plan.change} "
-            "(`perennial plan` has the figures.)"
-        )
-    if plan.disk_needed > plan.disk_there and not (root / "models").exists():
-        raise BadInput(
-            f"This would need about {_bytes(plan.disk_needed)} on the disk for {len(params.timeline)} slices, and "
-            f"{_bytes(plan.disk_there)} are free. Make room, or train fewer slices at first."
-        )
+    try:
+        plan = plan_of(params, root)
+    except NotMeasured:  # no reason not to try it
+        return
+    if plan.problem:
+        raise BadInput(f"{plan.problem} (`perennial plan` has the figures.)")
 
 
 def memory_there() -> int:
@@ -115,8 +121,25 @@ def memory_there() -> int:
 def _config_of(params: Params) -> PretrainedConfig:
     if params.pretrain.model == SMALL:
         return small_config(params.pretrain, params.pretrain.vocabulary)
-    config: PretrainedConfig = AutoConfig.from_pretrained(folder_of(params.pretrain.model, "pretrain.model"))
+    model = Path(params.pretrain.model).expanduser()
+    try:
+        if model.suffix == GGUF and model.is_file():  # as it lies: to make a folder of it would read its weights
+            config: PretrainedConfig = AutoConfig.from_pretrained(model.parent, gguf_file=model.name)
+        else:
+            config = AutoConfig.from_pretrained(folder_of(params.pretrain.model, "pretrain.model"))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BadInput(
+            f"The config of '{params.pretrain.model}' can't be read: {reason_of(error)}. Check pretrain.model in "
+            "params.yaml."
+        ) from error
     return config
+
+
+def _sizes(config: PretrainedConfig, methods: Methods, batch_tokens: int) -> Sizes:
+    try:
+        return sizes_of(config, methods, batch_tokens)
+    except Exception as error:  # whatever a shallow model of an unforeseen architecture stumbles over
+        raise NotMeasured(f"What a {type(config).__name__} takes can't be tried here ({reason_of(error)}).") from error
 
 
 def _asking(sizes: Sizes) -> int:
@@ -139,7 +162,11 @@ def _changes(params: Params, sizes: Sizes) -> Iterator[tuple[str, Sizes]]:
         yield f"It fits with `stage1: {{batch_tokens: {tokens}}}`.", sizes.with_batch(tokens)
         tokens //= 2
     if sizes.trained == sizes.parameters:
-        lora = sizes_of(_config_of(params), (*params.methods, LoRA(name="lora")), sizes.batch_tokens)
+        try:
+            adapted = fitting((*params.methods, LoRA(name="lora")))
+        except ValueError:  # a method that LoRA can't stand beside
+            return
+        lora = _sizes(_config_of(params), adapted, sizes.batch_tokens)
         yield "It fits with `{name: lora}` among the methods.", lora
         yield f"It fits with LoRA and `stage1: {{batch_tokens: {LEAST_BATCH}}}`.", lora.with_batch(LEAST_BATCH)
 

@@ -27,7 +27,7 @@ def test_a_plan_says_what_is_taken_by_what(params, tmp_path):
     plan = plan_of(params, tmp_path)
     lines = dict(plan.lines)
     assert lines["parameters"].endswith("all trained") and "AdamW's moments" in lines
-    assert plan.needed < plan.there == memory_there() and not plan.change
+    assert plan.needed < plan.there == memory_there() and not plan.problem
     assert lines["stage 1"].endswith("by a short trial")
     still = params.model_copy(update={"stage1": params.stage1.model_copy(update={"steps": 0})})
     lines = dict(plan_of(still, tmp_path).lines)
@@ -67,3 +67,24 @@ def test_a_run_asks_for_the_plan_of_a_pretrained_model_alone(params, tmp_path, m
     monkeypatch.setattr(running, "load_params", lambda: params)
     running._refuse_too_large(tmp_path)
     assert asked == [tmp_path]
+
+
+def test_a_method_beside_which_lora_can_not_stand_is_not_told_to_take_it(params, tmp_path, monkeypatch):
+    from tasks.method_params import EWC
+
+    params = params.model_copy(update={"methods": (EWC(name="ewc", strength=1.0),)})
+    monkeypatch.setattr(planning, "memory_there", lambda: 1)
+    assert plan_of(params, tmp_path).problem.endswith("Choose a smaller model, or a machine with more memory.")
+
+
+def test_a_config_that_can_not_be_read_is_one_sentence_and_a_trial_that_fails_stops_no_run(
+    params, tmp_path, monkeypatch
+):
+    (tmp_path / "llama/config.json").write_text('{"model_type": "nonsense"}')
+    with pytest.raises(BadInput, match=r"The config of '.*llama' can't be read: .*Check pretrain\.model in params"):
+        plan_of(params, tmp_path)
+    folder_of("llama", tmp_path / "llama")
+    monkeypatch.setattr(planning, "sizes_of", lambda *_: {}["no such layer"])
+    with pytest.raises(planning.NotMeasured, match="LlamaConfig takes can't be tried"):
+        plan_of(params, tmp_path)
+    refuse_what_does_not_fit(params, tmp_path)

@@ -147,7 +147,7 @@ def _shallow(config: PretrainedConfig, depth: int) -> PretrainedConfig:
     text.num_hidden_layers, text.vocab_size = depth, FEW
     text.bos_token_id = text.eos_token_id = text.pad_token_id = 0
     if getattr(text, "layer_types", None):
-        text.layer_types = text.layer_types[:depth]
+        text.layer_types = (list(text.layer_types) * depth)[:depth]
     return made
 
 

@@ -28,7 +28,7 @@ MAX_MESSAGE, MAX_BEFORE = 4000, 1000  # characters of a message, and of each tex
 SMALLEST = 1e-9  # a score whose logarithm can be taken
 TO_REMEMBER = re.compile(r"\s*\[([^\[\]:]+):([^\[\]]+)\]\s*")
 Neutral = Callable[[str, tuple[str, ...]], str]
-HANGUL = re.compile("[가-힣]")
+HANGUL, NUMBER = re.compile("[가-힣]"), re.compile(r"\d")
 UNKNOWN, UNKNOWN_KO = "I don't know that yet.", "그건 아직 몰라요."
 NO_ANSWER, NO_ANSWER_KO = "I don't know what to say to that.", "뭐라고 답해야 할지 모르겠어요."
 
@@ -138,13 +138,22 @@ def already_there(memory: tuple[str, str], message: str, found: list[Retrieved])
 
 
 def is_told(value: str, message: str) -> bool:
-    """Whether a message has words of a value, at least half of its letters; of a word its first half is enough.
+    """Whether a message has words of a value, at least half of its letters, and all its numbers.
 
-    So the plain form of a word is found in an inflected one: "snow" in "it is snowing", "맑음" in "맑을 거래".
+    Of a word its first half is enough: so its plain form is found in an inflected one, "snow" in "it is snowing",
+    "맑음" in "맑을 거래". In Hangul it may stand within a word, as not everybody parts words there.
     """
     words, parts = _words(message), _words(value)
-    told = [part for part in parts if any(word.startswith(part[: (len(part) + 1) // 2]) for word in words)]
-    return 2 * len("".join(told)) >= len("".join(parts)) if parts else visible(value) in visible(message)
+    told = [part for part in parts if any(_begins(part, word) for word in words)]
+    numbers = all(part in told for part in parts if NUMBER.search(part))
+    return numbers and 2 * len("".join(told)) >= len("".join(parts)) if parts else visible(value) in visible(message)
+
+
+def _begins(part: str, word: str) -> bool:
+    if NUMBER.search(part):
+        return part == word
+    half = part[: (len(part) + 1) // 2]
+    return half in word if HANGUL.search(part) else word.startswith(half)
 
 
 def _words(text: str) -> list[str]:

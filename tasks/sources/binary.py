@@ -32,7 +32,7 @@ def from_binary(source: Path, out: Path) -> None:
             else:
                 shutil.copy(path, out / path.name)
     for path in sorted(source.glob("pytorch_model*.bin")):
-        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
         apart = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}  # some share their memory
         save_file(apart, out / _renamed(path.name), {"format": "pt"})
 

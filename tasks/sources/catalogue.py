@@ -28,7 +28,7 @@ class Packaged:
 
 @dataclass(frozen=True)
 class Known:
-    """A model that has a short name; `hub` is NAME@COMMIT, and `packaged` the same model, perhaps of fewer bits."""
+    """A model that has a short name; `hub` is its name there, and `packaged` the same model, perhaps of fewer bits."""
 
     hub: str
     licence: str

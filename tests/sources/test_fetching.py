@@ -114,6 +114,56 @@ def test_bin_files_become_safetensors_of_the_same_weights(model, tmp_path, shard
     assert same_weights(folder, tmp_path / "llama")
 
 
+def test_a_file_of_the_old_kind_is_read_too(model, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(tmp_path / "llama", old)
+    torch.save(load_file(old / "model.safetensors"), old / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    (old / "model.safetensors").unlink()
+    assert same_weights(fetch(str(old), tmp_path / "new")[0], tmp_path / "llama")
+
+
+def test_what_lies_in_the_folder_of_a_stranger_is_not_imported(model, tmp_path, monkeypatch):
+    old = tmp_path / "old"
+    shutil.copytree(tmp_path / "llama", old)
+    torch.save(load_file(old / "model.safetensors"), old / "pytorch_model.bin")
+    (old / "model.safetensors").unlink()
+    for name in ("tasks", "pip", "torch", "safetensors"):
+        (old / name).mkdir()
+        (old / name / "__init__.py").write_text(f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()")
+    monkeypatch.chdir(old)
+    assert same_weights(fetch(".", tmp_path / "new")[0], tmp_path / "llama")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_no_model_takes_the_place_of_another(packaged, tmp_path, monkeypatch):
+    where = [fetching._name_of(source, fetching._path_of(source)) for source in
+             ("tiny", "org/tiny", "org/tiny@1", "other/tiny", "Tiny")]  # fmt: skip
+    assert len(set(where)) == 4 and where[0] == where[4] == "tiny"
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "one.gguf").write_text(folder)
+    assert len({fetching._name_of("", tmp_path / folder / "one.gguf") for folder in "ab"}) == 2
+
+
+def test_a_repository_without_safetensors_is_one_sentence_and_blocks_nothing(packaged, tmp_path, monkeypatch):
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part/config.json").write_text("{}")
+    monkeypatch.setattr(fetching, "from_hub", lambda *_: tmp_path / "part")
+    with pytest.raises(BadInput, match=r"'org/part' has no \.safetensors \(from the hub, org/part\)"):
+        fetch("org/part")
+    assert not list((tmp_path / "models").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [("~nobody-here/x", "can't be a model"), ("x" * 300, "can't be a model"), ("../mdel.gguf", "no file or folder"),
+     ("gone.gguf", "no file or folder"), ("org/", "There is no model 'org/'")],
+)  # fmt: skip
+def test_what_is_no_model_is_one_sentence(packaged, source, told):
+    with pytest.raises(BadInput, match=told):
+        fetch(source)
+
+
 class Evil:
     def __init__(self, mark):
         self.mark = mark

@@ -43,7 +43,7 @@ def test_a_folder_is_found_by_its_path_below_home_and_with_blanks_behind(model, 
         ("empty", "'empty' holds no model: there is no .safetensors file in it"),
         (
             "pickled",
-            "'pickled' holds its weights as pytorch_model.bin, which may carry code. `perennial fetch-model",
+            "'pickled' holds its weights as pytorch_model.bin, which may carry code. Of .bin files `perennial",
         ),
     ],
 )
