@@ -13,12 +13,16 @@ BAR, MARGIN = 0.21, 1.0  # inches
 
 
 def draw_kept(comparison: dict[str, Any], folder: Path) -> None:
-    """Draw methods_kept.png, if two entries that keep no row are finished; joint and the default stand above them."""
+    """Draw methods_kept.png, if two entries that keep no row are finished.
+
+    Above them stand joint, and the default if it keeps rows.
+    """
     finished = {name: each for name, each in comparison["entries"].items() if each["mean"]}
     none = [name for name, each in finished.items() if each["keep"] == "none"]
     if len(none) < 2:
         return
-    above = [name for name in dict.fromkeys((comparison["bound"], comparison["default"])) if name in finished]
+    beside = dict.fromkeys((comparison["bound"], comparison["default"]))
+    above = [name for name in beside if name in finished and name not in none]
     names = [*sorted(none, key=lambda name: finished[name]["mean"]["accuracy"]), *reversed(above)]
     shares = [100 * finished[name]["mean"]["accuracy"] for name in names]
     spreads = [100 * (finished[name]["spread"]["accuracy"] or 0.0) for name in names]
