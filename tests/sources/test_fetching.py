@@ -136,13 +136,13 @@ def test_what_lies_in_the_folder_of_a_stranger_is_not_imported(model, tmp_path, 
 
 
 def test_no_model_takes_the_place_of_another(packaged, tmp_path, monkeypatch):
-    where = [fetching._name_of(source, fetching._path_of(source)) for source in
+    where = [fetching._place_of(source, fetching._path_of(source)) for source in
              ("tiny", "org/tiny", "org/tiny@1", "other/tiny", "Tiny")]  # fmt: skip
-    assert len(set(where)) == 4 and where[0] == where[4] == "tiny"
+    assert len(set(where)) == 4 and where[0] == where[4] == tmp_path / "models/tiny"
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "one.gguf").write_text(folder)
-    assert len({fetching._name_of("", tmp_path / folder / "one.gguf") for folder in "ab"}) == 2
+    assert len({fetching._place_of("", tmp_path / folder / "one.gguf") for folder in "ab"}) == 2
 
 
 def test_a_repository_without_safetensors_is_one_sentence_and_blocks_nothing(packaged, tmp_path, monkeypatch):
