@@ -13,11 +13,12 @@ from typing import Annotated, Any
 
 import typer
 
+from tasks import artifact
 from tasks.corpus.general import read_general
 from tasks.corpus.slices import Examples, history, load_examples, valid_facts
 from tasks.dataset import dataset
 from tasks.evaluate import measure
-from tasks.lm.causal import load
+from tasks.lm.causal import load, save
 from tasks.lm.solved.calibration import solve_for
 from tasks.lm.solved.familiarity import doubts
 from tasks.lm.solved.learn import begun, learn_slice
@@ -39,6 +40,7 @@ def main(
     languages: Annotated[str, typer.Option(help="Of the facts, with commas between.")] = "en",
     wordings: int = OF_FACTS,
     settings: Annotated[str, typer.Option(help="Of stage2.solved, as JSON.")] = "{}",
+    out: Annotated[Path | None, typer.Option(help="Where the model is left, with its memory.")] = None,
 ) -> None:
     """Learn and ask; print seconds and shares of right answers."""
     params = load_params(Path(PARAMS))
@@ -61,6 +63,9 @@ def main(
             count = sum(len(some) for some in rows.values())
             print(f"{each.name}: {count} questions, {added - begin:.0f} s, solved in {time.monotonic() - added:.0f} s")
         learnt = time.monotonic()
+        if out:
+            with artifact.writing(out) as folder_of_model:
+                save(lm, tokenizer, folder_of_model)
         _ask((lm, tokenizer), history(examples[-1]), params.evaluate)
         after = general_perplexity(lm, tokenizer, read_general(GENERAL), params.evaluate.batch_tokens)
         for name, value in plain.items():

@@ -31,6 +31,7 @@ def _states(template: str) -> str:
 
 Name = Annotated[str, AfterValidator(entering_name)]
 Language = Annotated[str, AfterValidator(folded)]
+Word = Annotated[str, AfterValidator(entering)]
 Question = Annotated[str, AfterValidator(entering), AfterValidator(_asks)]
 Statement = Annotated[str, AfterValidator(entering), AfterValidator(_states)]
 PLACES = re.compile("|".join(map(re.escape, (SUBJECT, OBJECT))))
@@ -55,12 +56,14 @@ def _distinct(form: Callable[[str], str]) -> BeforeValidator:
 
 
 class Wording(Section):
-    """How one relation is asked for and stated in one language; `paraphrase` and `everyday` are
-    never trained on."""
+    """How one relation is asked for and stated in one language; `paraphrase`, `everyday` and `words` are never trained
+    on. words: that people ask for it with.
+    """
 
     questions: Annotated[tuple[Question, ...], Field(min_length=6)]
     paraphrase: Question
     everyday: tuple[Question, ...] = ()
+    words: tuple[Word, ...] = ()
     statements: Annotated[tuple[Statement, ...], Field(min_length=4)]
 
 

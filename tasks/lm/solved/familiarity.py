@@ -11,8 +11,8 @@ from tasks.lm.solved.module import TOKENS, memory_of
 
 @torch.no_grad()
 def doubts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[str]) -> Tensor:
-    """The doubt about each question (see module.py), [prompts]: above 0 it is not known. The model must have a solved
-    memory.
+    """The doubt about each question (see module.py and asked.py), [prompts]: above 0 it is not known. The model must
+    have a solved memory.
     """
     memory = memory_of(model)
     assert memory is not None and memory.buckets
@@ -21,10 +21,14 @@ def doubts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: 
     found = torch.zeros(len(prompts))
     for run, batch in batches_of(sequences, TOKENS, model.device):
         seen = memory.watch(model, batch, [(row, sequences[index].start - 1) for row, index in enumerate(run)])
-        found[run] = memory.ask(seen).doubt.cpu()
+        heard = memory.ask(seen)
+        answers = [tokens[said].tolist() for tokens, said in zip(*memory.read(heard.predicted)[::2], strict=True)]
+        asks = memory.relations.doubt([prompts[index] for index in run], answers)
+        found[run] = torch.maximum(heard.doubt.cpu(), asks)
     return found
 
 
 def is_known(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str) -> bool:
-    """Whether the memory doubts a question no more than all but two in a hundred that it was taught in other words."""
+    """Whether the memory doubts a question no more than all but two in a hundred that it was taught in other words, and
+    what it would answer is what the question asks for."""
     return float(doubts(model, tokenizer, [prompt])) <= 0

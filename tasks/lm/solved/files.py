@@ -11,12 +11,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks import artifact
 from tasks.errors import BadInput
+from tasks.lm.solved.asked import Asked
 from tasks.lm.solved.module import Memory
 from tasks.lm.solved.solution import Solution
 from tasks.lm.solved.sums import places_in
 from tasks.solved_params import Solved
 
 ANSWERING, SETTINGS, COUNTS = "solved", "solved/memory.json", "solved/counts.safetensors"
+ASKED, TAUGHT = "solved/asked.safetensors", "solved/taught.json"
 KEPT, FACTS, SLICES = "method/solved", "facts.json", "slices.json"
 SET_BY_ROWS = ("half", "limit", "at_random", "reproduced", "rank", "ridge")
 MEMORY = (ANSWERING, KEPT)
@@ -46,6 +48,8 @@ def save_memory(memory: Memory, folder: Path) -> None:
     (folder / ANSWERING).mkdir(exist_ok=True)
     artifact.write_json(folder / SETTINGS, told)
     parts: dict[Path, dict[str, Tensor]] = {folder / COUNTS: {"counts": memory.counts, "tokens": memory.tokens}}
+    artifact.write_json(folder / TAUGHT, memory.relations.answers)
+    parts[folder / ASKED] = {"weights": memory.relations.weights}
     for number, bucket in enumerate(memory.buckets):
         parts[answers_in(folder, number)] = {"answers": bucket.answers, "sketch": bucket.sketch}
     for path, tensors in parts.items():
@@ -70,6 +74,9 @@ def load_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
     settings = Solved.model_validate(told["settings"])
     counted = load_file(folder / COUNTS)
     memory = Memory(model, tokenizer, settings, counted["counts"])
+    if (folder / TAUGHT).exists():  # a champion of an earlier version has none
+        memory.relations = Asked(counted["counts"], artifact.read_json(folder / TAUGHT))
+        memory.relations.weights = load_file(folder / ASKED)["weights"]
     buckets = []
     for number, found in enumerate(told["buckets"]):
         parts = {name: value.to(model.device) for name, value in load_file(answers_in(folder, number)).items()}

@@ -2,8 +2,9 @@
 
 Sums lie in buckets, and a slice in the last of them, or in a new one where that is full. A slice of many rows comes in
 parts, all rows of a fact in one, and from part to part a bucket may be full. What is kept of a slice are the bucket of
-each part, its languages and a hash of each fact's rows. The rows of an overridden fact are rendered
-again, from what the new fact says of it and the templates of its own slice, and must have the hash that is kept.
+each part, its languages, a hash of each fact's rows, and of each answer a hash and what it was taught for (see
+asked.py). The rows of an overridden fact are rendered again, from what the new fact says of it and the templates of its
+own slice, and must have the hash that is kept.
 """
 
 import hashlib
@@ -28,6 +29,7 @@ from tasks.lm.batches import Sequence, by_length, collate, encode
 from tasks.lm.causal import limit_of
 from tasks.lm.logits import head_of
 from tasks.lm.mixing import Variation
+from tasks.lm.solved.asked import NO_RELATION
 from tasks.lm.solved.codes import bound
 from tasks.lm.solved.features import counted
 from tasks.lm.solved.files import FACTS, KEPT, SLICES, backbone_sum, known_backbone, sums_in
@@ -155,7 +157,9 @@ def learn_slice(
         BadInput: the rows of an overridden fact can't be rendered again as they were learnt.
     """
     settings = memory.settings
+    relations = {fact["id"]: fact["relation"] for fact in examples.facts}
     rows = questions_of(examples.train, settings, folder, seed)
+    rows = [row | {"relation": relations.get(row["fact"], NO_RELATION)} for row in rows]
     add = add or (lambda sums, parts, number: add_rows(model, tokenizer, memory, sums, parts[number]))
     buckets, added = list[int](), dict[int, list[Row]]()
     rank = memory.buckets[-1].rank if memory.buckets else 0.0
@@ -164,6 +168,7 @@ def learn_slice(
         buckets.append(kept.last(memory.is_full(rank) and bool(some)))  # a part may be empty, a bucket not
         add(kept.change(buckets[-1]), parts, number)
         added.setdefault(buckets[-1], []).extend(some)
+    _count(memory, rows, 1)
     if rows:
         languages = list(dict.fromkeys(language_of(row) for row in rows if row["fact"]))
         kept.slices[folder.name] = {"buckets": buckets, "languages": languages, "seed": seed}
@@ -177,6 +182,7 @@ def learn_slice(
     _change(model, tokenizer, memory, kept, stale, -1)
     for fact in overridden:
         kept.facts.pop(fact["id"], None)
+    memory.relations.learn(folder)
     return added
 
 
@@ -275,11 +281,19 @@ def _change(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory: Memory, kept: Kept, rows: list[Row], sign: int
 ) -> None:
     """Add older slices' rows to the sums that they were in, or take them out."""
+    _count(memory, rows, sign)
     by_bucket: dict[int, list[Row]] = {}
     for row in rows:
         by_bucket.setdefault(kept.bucket_of(row), []).append(row)
     for bucket, some in by_bucket.items():
         add_rows(model, tokenizer, memory, kept.change(bucket), some, sign)
+
+
+def _count(memory: Memory, rows: list[Row], sign: int) -> None:
+    """Count what rows answer among what was taught, or take it out again."""
+    taught = Counter((row["target"], row.get("relation", NO_RELATION)) for row in rows)
+    for (target, relation), times in taught.items():
+        memory.relations.count(memory.said(target), relation, sign * times)
 
 
 def _rank(sums: Sums, memory: Memory) -> float:
@@ -307,7 +321,7 @@ def _rendered(fact: Row, kept: Kept, slices: Path, settings: Solved) -> list[Row
     if (known := kept.slices.get(folder.name)) is None:
         return []
     rows = told_again([{**fact, "languages": known["languages"]}], folder)
-    return questions_of(rows, settings, folder, known["seed"])
+    return [row | {"relation": fact["relation"]} for row in questions_of(rows, settings, folder, known["seed"])]
 
 
 def _as_learnt(fact: Row, kept: Kept, slices: Path, settings: Solved) -> list[Row]:

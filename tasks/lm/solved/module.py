@@ -20,6 +20,8 @@ of its answer's codes, for another one a blend of several answers, in which no c
 
     doubt = log unseen(q) - CLARITY * mean over the answer's tokens of max_v <code(v), z b_t> / K - limit
 
+and if it asks for what it is answered (see asked.py).
+
 What is learnt lies in buckets, each with sums and a solution of its own; a slice is in one of them. The bucket that
 doubts a question least answers it, measured from its own limit, below which it calls a question known.
 """
@@ -38,6 +40,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from tasks.lm.batches import Batch
 from tasks.lm.blocks import blocks_of
 from tasks.lm.logits import precision
+from tasks.lm.solved.asked import Asked
 from tasks.lm.solved.codes import SEED, codes_of, tied
 from tasks.lm.solved.features import Letters, features
 from tasks.lm.solved.solution import Solution
@@ -60,15 +63,16 @@ class Going:
 
 
 class Answer(NamedTuple):
-    """How clear the tokens are that can be read from what is predicted for questions, and which of them are said: those
-    up to the end of an answer, which is one of them. Both [questions, tokens of the longest answer].
+    """The tokens that can be read from what is predicted for questions, how clear they are, and which of them are said:
+    those up to the end of an answer, which is one of them. Each [questions, tokens of the longest answer].
     """
 
+    tokens: Tensor
     clear: Tensor
     said: Tensor
 
 
-class Asked(NamedTuple):
+class Heard(NamedTuple):
     """What a bucket says of questions: how far its doubt is beyond its limit, [questions]; z, [questions, K]; and how
     loud that is, from 0 to 1, [questions]."""
 
@@ -112,6 +116,7 @@ class Memory:
     ) -> None:
         self.settings, self.counts, self.tokenizer = settings, counts, tokenizer
         self.letters = Letters(counts, settings.grams)
+        self.relations = Asked(counts)
         template = template_of(tokenizer)
         self.before, self.marker = (tokens_of(text, tokenizer) for text in (template.before, template.between))
         self.end = tokens_of(template.end, tokenizer)[-1]
@@ -139,32 +144,38 @@ class Memory:
         """Whether a bucket of which so many directions are taken takes no more."""
         return rank > self.settings.full * self.settings.width
 
-    def ask(self, seen: Tensor) -> Asked:
+    def ask(self, seen: Tensor) -> Heard:
         """What the bucket that doubts each question least says of it, from q, [questions, D]."""
         each = [self._ask(bucket, seen) for bucket in self.buckets]
         best = torch.stack([asked.doubt for asked in each]).argmin(0)
         at = torch.arange(len(best), device=best.device)
-        return Asked(*(torch.stack(parts)[best, at] for parts in zip(*each, strict=True)))
+        return Heard(*(torch.stack(parts)[best, at] for parts in zip(*each, strict=True)))
 
-    def _ask(self, bucket: Solution, seen: Tensor) -> Asked:
+    def _ask(self, bucket: Solution, seen: Tensor) -> Heard:
         unseen, predicted = bucket.unseen(seen), bucket.predicted(seen)
         answer = self.read(predicted)
         voice = bucket.voice(unseen) * self.legible(predicted, answer)
-        return Asked(self.doubt(unseen, answer) - bucket.limit, predicted, voice)
+        return Heard(self.doubt(unseen, answer) - bucket.limit, predicted, voice)
+
+    def said(self, text: str) -> list[int]:
+        """The tokens of an answer that is read from one place: up to its end, and no more than a place predicts."""
+        tokens = tokens_of(template_of(self.tokenizer).target(text), self.tokenizer)[: self.settings.window]
+        return tokens[: tokens.index(self.end) + 1] if self.end in tokens else tokens
 
     def read(self, predicted: Tensor) -> Answer:
         """The answers in what is predicted, [questions, K]."""
-        before, clear, said = torch.ones_like(predicted), [], []
+        before, tokens, clear, said = torch.ones_like(predicted), [], [], []
         going = torch.ones(len(predicted), dtype=torch.bool, device=predicted.device)
         for _ in range(self.settings.window):
             best, token = ((predicted * before) @ self.head.codes.T).max(-1)
             before = tied(before, self.head.codes[token].sign())
+            tokens.append(self.head.known[token])
             clear.append(best)
             said.append(going)
             going = going & (self.head.known[token] != self.end)
             if not going.any():
                 break
-        return Answer(torch.stack(clear, 1), torch.stack(said, 1))
+        return Answer(torch.stack(tokens, 1), torch.stack(clear, 1), torch.stack(said, 1))
 
     def doubt(self, unseen: Tensor, answer: Answer) -> Tensor:
         """About questions, [questions], by how unseen they are, [questions], and what is answered; without a limit."""
