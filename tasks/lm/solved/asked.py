@@ -70,7 +70,7 @@ class Asked:
             asks[row, number] = 1.0
         seen = self.letters([text for text, _ in texts]).double()
         left = seen.T @ seen + torch.eye(WIDTH, dtype=torch.float64)
-        self.weights = torch.linalg.solve(left, seen.T @ asks).float()
+        self.weights = torch.linalg.solve(left, seen.T @ asks).float().contiguous()
 
     def doubt(self, questions: list[str], answers: list[list[int]]) -> Tensor:
         """About each question with the answer that is given to it, [questions]: above 0 it asks for something else;
