@@ -13,3 +13,8 @@ import sentence_transformers  # noqa: F401
 import sklearn.metrics  # noqa: F401
 import torch  # noqa: F401
 import transformers.trainer  # noqa: F401
+
+import gc
+
+gc.collect()
+gc.freeze()  # a fork need not look through them for garbage

@@ -71,6 +71,7 @@ def make_project(root: Path, steps: int = 30, replay: bool = False) -> Path:
         timeline={"2020": {"previous": "base"}, "2021": {"previous": "2020"}},
         reference={"2021": {"previous": "2020/lm"}},
         pretrain={"steps": 10, "width": 32, "heads": 2, "layers": 1, "vocabulary": 600, "batch_tokens": 128},
+        stage2={"solved": {"width": 512, "codes": 256}},
         stage1={"steps": steps, "batch_tokens": 128, "checkpoint_every": 5},
         encoder={"epochs": 1, "vocabulary": 300, "width": 16, "copies": 1},
         retriever={"steps": 5},

@@ -112,7 +112,7 @@ def test_dvc_repro_elsewhere_gives_the_same_models(project, clone):
 
 def test_processes_that_share_the_sums_of_a_slice_leave_the_model_of_one(project, clone, monkeypatch):
     words = ["stage2", "--examples", "data/examples/2020", "--stage1", "models/2020/stage1", "--out"]
-    for folder in words[2:5:2]:
+    for folder in ("data/examples/base", *words[2:5:2]):
         shutil.copytree(project[0] / folder, clone / folder)
     monkeypatch.chdir(clone)
     summed = 0  # a slice this small is one batch, and so one shard's
