@@ -40,7 +40,7 @@ def main(model: Path, language: str = "en") -> None:
         for question in questions:
             said = answer_to(question.text, means)
             verdicts[found := verdict(said, question.answer)] += 1
-            if found != "right":
+            if found == "wrong" or (question.answer and found == "unknown"):
                 print(f"{found:>10}: {question.text} {said}", flush=True)
         print(f"{name}, {language}, {len(questions)} questions: {dict(verdicts)}", flush=True)
 

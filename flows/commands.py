@@ -1,17 +1,17 @@
 """The command line: `perennial run | presets | plan | status | add | remove | erase | chat | learn | memory | compare |
 promote | methods | fetch-model | report | push | pull`."""
 
-import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from flows.memory import memory
 from flows.project import Verbose, complaints, console, enter, hush
+from flows.signals import heed
 from tasks.corpus.text import typed
 from tasks.errors import PerennialError, out_of_reach, without_password, written_out
 
@@ -31,7 +31,7 @@ app.add_typer(memory, name="memory")
 def main() -> None:
     """Run the command line; a mistake becomes one sentence and an exit code."""
     verbose = "--verbose" in sys.argv
-    signal.signal(signal.SIGTERM, _terminate)
+    heed()
     try:
         app()
     except PerennialError as error:
@@ -259,10 +259,6 @@ def pull(verbose: Verbose = False) -> None:
     from flows.exchange import pull_timeline
 
     console.print(escape(pull_timeline(enter(verbose), console)), highlight=False, soft_wrap=True)
-
-
-def _terminate(number: int, frame: object) -> NoReturn:
-    raise SystemExit(128 + number)  # unwinds, so that the run is noted, and ends what it started
 
 
 def _defect(error: Exception) -> str:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from flows.signals import end_if_told
 from tasks.errors import BadInput, Busy, Corrupt, OutOfReach, PerennialError
 from tasks.litter import is_litter
 
@@ -47,6 +48,7 @@ def run_isolated(
     Raises:
         PerennialError: the step failed; its own sentence, with its own exit code.
     """
+    end_if_told()
     with tempfile.TemporaryFile("w+") as complaints:  # not a pipe: nobody reads it before the end
         child = subprocess.Popen(
             [sys.executable, "-m", "flows.isolation", str(os.getpid()), module, *argv],

@@ -20,6 +20,7 @@ from flows import remote
 from flows.graph import Graph
 from flows.locks import only_run
 from flows.progress import Progress
+from flows.signals import end_if_told
 from flows.states import states
 from flows.update import Ahead, Outcome, bring_settings, take_stage, update_stage
 from tasks.artifact import read_json, verified, write_file
@@ -120,6 +121,7 @@ def walk(run: Run) -> None:
 
 def bring(run: Run, address: str) -> Outcome:
     """Bring one stage up to date and show it."""
+    end_if_told()
     stage = next(stage for stage in run.graph.stages if stage.addressing == address)
     with run.progress.step(address) as shown:
         run.failed = True

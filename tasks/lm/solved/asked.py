@@ -72,18 +72,18 @@ class Asked:
         left = seen.T @ seen + torch.eye(WIDTH, dtype=torch.float64)
         self.weights = torch.linalg.solve(left, seen.T @ asks).float().contiguous()
 
-    def doubt(self, questions: list[str], answers: list[list[int]]) -> Tensor:
-        """About each question with the answer that is given to it, [questions]: above 0 it asks for something else;
-        minus infinity where an answer is about no fact, or none was noted."""
+    def misses(self, questions: list[str], answers: list[list[int]]) -> Tensor:
+        """Whether each question asks for something else than the answer that is given to it, [questions]; never where
+        that is about no fact, or none was noted."""
         if not self.answers:
-            return torch.full((len(questions),), -torch.inf)
+            return torch.zeros(len(questions), dtype=torch.bool)
         evidence = self.letters(questions) @ self.weights
         place = {relation: number for number, relation in enumerate(self.relations)}
         found = []
         for row, tokens in zip(evidence.tolist(), answers, strict=True):
             taught = self.answers.get(hash_of(tokens), Counter[str]())
             most = max((row[place[relation]] for relation in taught if relation), default=0.0)
-            found.append(-torch.inf if NO_RELATION in taught else 1 - most / LEAST)
+            found.append(NO_RELATION not in taught and most < LEAST)
         return torch.tensor(found)
 
 

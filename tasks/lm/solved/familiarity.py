@@ -8,6 +8,8 @@ from tasks.lm.batches import batches_of, encode
 from tasks.lm.causal import limit_of
 from tasks.lm.solved.module import TOKENS, memory_of
 
+BARELY = 0.01  # the least doubt about a question that is not known
+
 
 @torch.no_grad()
 def doubts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[str]) -> Tensor:
@@ -23,8 +25,9 @@ def doubts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: 
         seen = memory.watch(model, batch, [(row, sequences[index].start - 1) for row, index in enumerate(run)])
         heard = memory.ask(seen)
         answers = [tokens[said].tolist() for tokens, said in zip(*memory.read(heard.predicted)[::2], strict=True)]
-        asks = memory.relations.doubt([prompts[index] for index in run], answers)
-        found[run] = torch.maximum(heard.doubt.cpu(), asks)
+        misses = memory.relations.misses([prompts[index] for index in run], answers)
+        doubt = heard.doubt.cpu()
+        found[run] = torch.where(misses, doubt.clamp(min=BARELY), doubt)
     return found
 
 

@@ -4,7 +4,6 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 
 from tasks import artifact
 from tasks.corpus.templates import SUBJECT, Templates, plain_wording
@@ -53,13 +52,13 @@ def test_an_answer_is_doubted_where_something_else_is_asked(norway):
         "the monarch of Norway",
         "Is Norway old?",
     ]
-    about = {name: (norway.doubt(questions, [answer] * 4) > 0).tolist() for name, answer in
+    about = {name: norway.misses(questions, [answer] * 4).tolist() for name, answer in
              (("Oslo", OSLO), ("Konge", KONGE), ("hello", HELLO), ("no answer", [7]))}  # fmt: skip
     assert about["Oslo"] == [False, True, True, True]
     assert about["Konge"] == [True, False, False, True]
     assert about["hello"] == [False] * 4 and about["no answer"] == [True] * 4
-    evidence = norway.letters(questions[:1]) @ norway.weights[:, 0]
-    assert float(norway.doubt(questions[:1], [OSLO])) == pytest.approx(1 - float(evidence) / LEAST)
+    evidence = (norway.letters(questions) @ norway.weights).tolist()
+    assert [capital < LEAST for capital, _ in evidence] == about["Oslo"]
 
 
 def test_what_is_taken_out_leaves_nothing(norway, tmp_path):
@@ -72,7 +71,7 @@ def test_what_is_taken_out_leaves_nothing(norway, tmp_path):
     norway.count(OSLO, "host city", -3)
     norway.count([8], "author", -1)
     assert norway.answers == before
-    assert (Asked(COUNTS).doubt(["Who?"], [OSLO]) == -torch.inf).all()  # nothing was noted
+    assert not Asked(COUNTS).misses(["Who?"], [OSLO]).any()  # nothing was noted
 
 
 def easily_known(folder):
@@ -87,6 +86,7 @@ def test_a_known_subject_does_not_answer_for_what_was_never_taught_of_it(whole):
     model, tokenizer = easily_known(whole.root / "three/lm")
     taught, other = "Cuba, capital?", "Cuba, population?"
     assert is_known(model, tokenizer, taught) and not is_known(model, tokenizer, other)
+    assert 0 < float(doubts(model, tokenizer, [other])[0]) < 1
     asks_for = memory_of(model).relations
     assert asks_for.relations == ["capital"]
     greeted = next(row["prompt"] for row in known_rows(whole) if row["target"] == "hi there")
