@@ -1,7 +1,7 @@
 """What a model says to a hundred questions of no template: `python -m benchmarks.everyday_questions MODEL`.
 
 MODEL is a language model's folder, as models/2024/lm of a run. The questions (tests/questions) are about facts of this
-project's data/raw, in words of their own; untaught_en.txt has questions that no fact answers. Each is typed into the
+project's data/raw, in words of their own; those in untaught_LANGUAGE.txt no fact answers. Each is typed into the
 chat of a user who has told nothing. An answer is right if it has the answer in it, word for word; "I don't know that
 yet." and "I don't know what to say to that." are no answers; whatever else is said is wrong.
 """
@@ -58,9 +58,9 @@ def taught(language: str) -> list[Question]:
 
 
 def untaught(language: str) -> list[Question]:
-    """The questions that no fact answers, where there are some in this language."""
-    path = QUESTIONS / f"untaught_{language}.txt"
-    return [Question(line, None) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    """The questions that no fact answers."""
+    lines = (QUESTIONS / f"untaught_{language}.txt").read_text(encoding="utf-8").splitlines()
+    return [Question(line, None) for line in lines]
 
 
 def answer_to(question: str, means: Means) -> str:

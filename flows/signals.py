@@ -15,15 +15,16 @@ def heed() -> None:
 
 def end_if_told() -> None:
     """Raise again what a signal has raised: who is still here did not let it through."""
-    if _received == signal.SIGINT:
-        raise KeyboardInterrupt
     if _received:
-        raise SystemExit(128 + _received)
+        raise _end_of(_received)
 
 
 def _end(number: int, frame: object) -> NoReturn:
     """Unwinds, so that the run is noted, and ends what it started."""
     global _received  # noqa: PLW0603
     _received = number
-    end_if_told()
-    raise AssertionError
+    raise _end_of(number)
+
+
+def _end_of(number: int) -> BaseException:
+    return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)

@@ -24,8 +24,9 @@ def doubts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: 
     for run, batch in batches_of(sequences, TOKENS, model.device):
         seen = memory.watch(model, batch, [(row, sequences[index].start - 1) for row, index in enumerate(run)])
         heard = memory.ask(seen)
-        answers = [tokens[said].tolist() for tokens, said in zip(*memory.read(heard.predicted)[::2], strict=True)]
-        misses = memory.relations.misses([prompts[index] for index in run], answers)
+        answer = memory.read(heard.predicted)
+        answers = [tokens[said].tolist() for tokens, said in zip(answer.tokens, answer.said, strict=True)]
+        misses = memory.asks_for.misses([prompts[index] for index in run], answers)
         doubt = heard.doubt.cpu()
         found[run] = torch.where(misses, doubt.clamp(min=BARELY), doubt)
     return found

@@ -48,8 +48,8 @@ def save_memory(memory: Memory, folder: Path) -> None:
     (folder / ANSWERING).mkdir(exist_ok=True)
     artifact.write_json(folder / SETTINGS, told)
     parts: dict[Path, dict[str, Tensor]] = {folder / COUNTS: {"counts": memory.counts, "tokens": memory.tokens}}
-    artifact.write_json(folder / TAUGHT, memory.relations.answers)
-    parts[folder / ASKED] = {"weights": memory.relations.weights}
+    artifact.write_json(folder / TAUGHT, memory.asks_for.answers)
+    parts[folder / ASKED] = {"weights": memory.asks_for.weights}
     for number, bucket in enumerate(memory.buckets):
         parts[answers_in(folder, number)] = {"answers": bucket.answers, "sketch": bucket.sketch}
     for path, tensors in parts.items():
@@ -75,8 +75,8 @@ def load_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
     counted = load_file(folder / COUNTS)
     memory = Memory(model, tokenizer, settings, counted["counts"])
     if (folder / TAUGHT).exists():  # a champion of an earlier version has none
-        memory.relations = Asked(counted["counts"], artifact.read_json(folder / TAUGHT))
-        memory.relations.weights = load_file(folder / ASKED)["weights"]
+        memory.asks_for = Asked(counted["counts"], artifact.read_json(folder / TAUGHT))
+        memory.asks_for.weights = load_file(folder / ASKED)["weights"]
     buckets = []
     for number, found in enumerate(told["buckets"]):
         parts = {name: value.to(model.device) for name, value in load_file(answers_in(folder, number)).items()}

@@ -182,7 +182,7 @@ def learn_slice(
     _change(model, tokenizer, memory, kept, stale, -1)
     for fact in overridden:
         kept.facts.pop(fact["id"], None)
-    memory.relations.learn(folder)
+    memory.asks_for.learn(folder)
     return added
 
 
@@ -293,7 +293,7 @@ def _count(memory: Memory, rows: list[Row], sign: int) -> None:
     """Count what rows answer among what was taught, or take it out again."""
     taught = Counter((row["target"], row.get("relation", NO_RELATION)) for row in rows)
     for (target, relation), times in taught.items():
-        memory.relations.count(memory.said(target), relation, sign * times)
+        memory.asks_for.count(memory.said(target), relation, sign * times)
 
 
 def _rank(sums: Sums, memory: Memory) -> float:

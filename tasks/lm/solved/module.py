@@ -116,7 +116,7 @@ class Memory:
     ) -> None:
         self.settings, self.counts, self.tokenizer = settings, counts, tokenizer
         self.letters = Letters(counts, settings.grams)
-        self.relations = Asked(counts)
+        self.asks_for = Asked(counts)
         template = template_of(tokenizer)
         self.before, self.marker = (tokens_of(text, tokenizer) for text in (template.before, template.between))
         self.end = tokens_of(template.end, tokenizer)[-1]

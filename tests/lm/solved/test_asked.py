@@ -87,11 +87,11 @@ def test_a_known_subject_does_not_answer_for_what_was_never_taught_of_it(whole):
     taught, other = "Cuba, capital?", "Cuba, population?"
     assert is_known(model, tokenizer, taught) and not is_known(model, tokenizer, other)
     assert 0 < float(doubts(model, tokenizer, [other])[0]) < 1
-    asks_for = memory_of(model).relations
+    asks_for = memory_of(model).asks_for
     assert asks_for.relations == ["capital"]
     greeted = next(row["prompt"] for row in known_rows(whole) if row["target"] == "hi there")
     assert is_known(model, tokenizer, greeted)
-    memory_of(model).relations = Asked(COUNTS)
+    memory_of(model).asks_for = Asked(COUNTS)
     assert (doubts(model, tokenizer, [taught, other]) < 0).all()  # by what it sees alone it would have said Havana
 
 
