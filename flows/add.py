@@ -15,6 +15,8 @@ from tasks.corpus.raw import RELATIONS, Raw, files_of, read_raw, unknown_files, 
 from tasks.corpus.slices import Examples, history
 from tasks.corpus.templates import Templates, read_templates
 from tasks.corpus.text import typed
+from tasks.documents.making import Made, make_rows, read_pages
+from tasks.documents.reading import pages_in
 from tasks.errors import BadInput
 from tasks.params import PARAMS, Params, is_slice_name, load_params
 from tasks.strict_yaml import compose_yaml, last_leaf
@@ -27,6 +29,8 @@ LARGE = 5_000_000  # bytes: from here on the data goes into DVC's cache and not 
 def add_slice(root: Path, name: str, folder: Path) -> str:
     """Check `folder`, copy it to data/raw/NAME and append NAME to the timeline; a sentence that says what was done.
 
+    Of pages in the folder (Markdown, text, HTML, PDF) rows are made, which go to data/raw/NAME in their stead.
+
     Raises:
         BadInput: the name or the data is refused, by file and line. Nothing is changed.
         Busy: a run is at work.
@@ -34,17 +38,22 @@ def add_slice(root: Path, name: str, folder: Path) -> str:
     name = typed(name)
     with only_run(root, "add"):
         params = load_params(root / PARAMS)
-        _check_name(root, name, folder, params)
+        _check_name(name, params)
+        older = _older(root, params)
         last = list(params.timeline)[-1]
         target = root / RAW / name
         ours = not target.exists()
         before = (root / PARAMS).read_text(encoding="utf-8")
         try:
             # what is checked is the copy: the source may change meanwhile
-            data = _copied(folder, target) if ours else target
-            raw = _checked(root, name, folder, data, params)
+            data = _copied(folder, target)
+            made = _made(root, name, folder, data, older, params)
+            if not ours and not _same(data, target):
+                raise BadInput(f"{RAW / name} exists and holds other data than {folder}. Move it away first.")
+            raw = _checked(root, name, folder, data, older, params)
             if ours:
                 data.rename(target)
+            shutil.rmtree(data, ignore_errors=True)
             large = _size(target) > LARGE
             if large:
                 _track(root, target)
@@ -53,14 +62,15 @@ def add_slice(root: Path, name: str, folder: Path) -> str:
         except BaseException:
             if (root / PARAMS).read_text(encoding="utf-8") != before:
                 write_file(root / PARAMS, before.encode())
+            shutil.rmtree(partial_path(target), ignore_errors=True)
             if ours:
-                shutil.rmtree(partial_path(target), ignore_errors=True)
                 shutil.rmtree(target, ignore_errors=True)
                 target.with_name(f"{name}.dvc").unlink(missing_ok=True)
             raise
     kept = f"DVC keeps the data (commit {RAW / name}.dvc)" if large else f"commit {RAW / name}"
     done = f"Added {name} after {last}: {kept} and {PARAMS} with git. Next: `perennial run`."
-    return "\n".join(filter(None, (done, _normalised(raw.normalised), _not_learnt(len(raw.texts), params))))
+    more = (str(made or ""), _normalised(raw.normalised), _not_learnt(len(raw.texts), params))
+    return "\n".join(filter(None, (done, *more)))
 
 
 def _normalised(counts: dict[str, int]) -> str:
@@ -105,31 +115,40 @@ def _with_line(text: str, section: str, line: str) -> str:
     return "".join(lines)
 
 
-def _check_name(root: Path, name: str, folder: Path, params: Params) -> None:
+def _check_name(name: str, params: Params) -> None:
     if not is_slice_name(name):
         raise BadInput(f"'{name}' can't be a slice's name: use letters, digits, '.', '_' and '-'.")
     if name in params.timeline:
         raise BadInput(f"The timeline has a slice {name} already. Choose another name.")
-    if (root / RAW / name).exists() and not _same(folder, root / RAW / name):
-        raise BadInput(f"{RAW / name} exists and holds other data than {folder}. Move it away first.")
 
 
-def _same(folder: Path, target: Path) -> bool:
+def _same(data: Path, target: Path) -> bool:
     """Whether the copy is there already: the user put it there, or an `add` was killed after copying."""
-    names, known = ([file.name for file in files_of(each)] for each in (folder, target))
-    return names == known and not any(filecmp.cmpfiles(folder, target, names, shallow=False)[1:])
+    names, known = ([file.name for file in files_of(each)] for each in (data, target))
+    return names == known and not any(filecmp.cmpfiles(data, target, names, shallow=False)[1:])
 
 
-def _checked(root: Path, name: str, folder: Path, data: Path, params: Params) -> Raw:
+def _made(root: Path, name: str, folder: Path, data: Path, older: list[Examples], params: Params) -> Made | None:
+    """Add to the copy of a folder what can be made of its pages; how much that was, None if there are none."""
+    if not (pages := read_pages(folder)):
+        return None
+    made = make_rows(pages, data, name, older, _templates(root, older), params.dataset.languages)
+    if not files_of(data):
+        raise BadInput(f"{folder} is not added: nothing can be made of its {made.pages} pages.")
+    return made
+
+
+def _checked(root: Path, name: str, folder: Path, data: Path, older: list[Examples], params: Params) -> Raw:
     """The slice as it was read from `data`, which is what is used of `folder`.
 
     Raises:
         BadInput: something is wrong with the names in the folder, or with the rows.
     """
-    older = _older(root, params)
-    problems = [*wrong_names(folder), *unknown_files(folder)]
+    pages = {path.name for path in pages_in(folder) if path.parent == folder}
+    misnamed = wrong_names(data if pages_in(folder) else folder)
+    problems = [*misnamed, *(each for each in unknown_files(folder) if each.file not in pages)]
     raw = read_raw(data)
-    if not wrong_names(folder):
+    if not misnamed:
         problems += problems_of(raw, older, params.kind)
     if not problems:
         templates = _templates(root, older).extended_by(raw.templates or Templates())

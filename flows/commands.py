@@ -104,7 +104,7 @@ def status(verbose: Verbose = False) -> None:
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(metavar="SLICE", help="The new slice's name: 2025")],
-    folder: Annotated[Path, typer.Argument(help="A folder with facts.csv, memories.txt, chat.jsonl, ...")],
+    folder: Annotated[Path, typer.Argument(help="A folder with facts.csv, chat.jsonl, ..., or with pages.")],
     verbose: Verbose = False,
 ) -> None:
     """Check a folder of new data and append it to the timeline as the next slice."""
@@ -166,7 +166,9 @@ def chat(
 
 @app.command()
 def learn(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Text or Markdown: notes.md, manual.txt, ...")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Pages, or folders of them: notes.md, manual.pdf, ...")
+    ],
     user: Annotated[str, typer.Option(parser=typed, metavar="NAME", help="Whose chat looks things up in them.")] = "me",
     verbose: Verbose = False,
 ) -> None:

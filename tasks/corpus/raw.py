@@ -23,6 +23,8 @@ from tasks.utf8 import no_utf8, other_encoding, with_line_feeds
 FILES = tuple(FIELDS)
 RELATIONS = "relations.yaml"
 ERASED = "erased.txt"  # written by `perennial erase`
+MADE = "made.jsonl"  # written by `perennial add` of pages: where each row that it made is from; no step reads it
+NAMES = (*FILES, RELATIONS, ERASED, MADE)
 HASH = re.compile(r"([0-9a-f]{64}) (\S+)")
 MEMORY = re.compile(r"\[([^\[\]:]+): ([^\[\]]+)\] (.+)")
 ONE_LINE = ("facts.csv", "memories.txt")  # names, keys and values: several blanks are one
@@ -90,7 +92,7 @@ def wrong_names(folder: Path) -> list[Problem]:
     names = {path.name for path in files_of(folder)}
     problems = [
         Problem(name, 0, "is no file, but a folder or a link that leads to none.")
-        for name in (*FILES, RELATIONS, ERASED)
+        for name in NAMES
         if name not in names and os.path.lexists(folder / name)
     ]
     if not names & set(FILES):
@@ -100,7 +102,7 @@ def wrong_names(folder: Path) -> list[Problem]:
 
 def files_of(folder: Path) -> list[Path]:
     """The files of a slice's folder: those that the formats name, whatever else lies there."""
-    return [folder / name for name in (*FILES, RELATIONS, ERASED) if (folder / name).is_file()]
+    return [folder / name for name in NAMES if (folder / name).is_file()]
 
 
 def unknown_files(folder: Path) -> list[Problem]:
@@ -108,9 +110,8 @@ def unknown_files(folder: Path) -> list[Problem]:
     if not folder.is_dir():
         return []
     names = sorted(path.name for path in folder.iterdir() if not path.is_dir() and not is_litter(path.name))
-    known = {*FILES, RELATIONS, ERASED}
     reason = f"unknown file. A slice has {', '.join(FILES)}, {RELATIONS}: rename it, or take it out."
-    return [Problem(name, 0, reason) for name in names if name not in known]
+    return [Problem(name, 0, reason) for name in names if name not in NAMES]
 
 
 def _rows(name: str, path: Path, raw: Raw) -> list[Numbered]:

@@ -19,6 +19,11 @@ class Chunk(NamedTuple):
     heading: str
     text: str
 
+    @property
+    def under_heading(self) -> str:
+        """The passage with its headings before it: as it is ranked, since they say what it is about."""
+        return f"{self.heading}: {self.text}" if self.heading else self.text
+
 
 def learn(
     connection: sqlite3.Connection,

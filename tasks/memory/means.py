@@ -28,6 +28,7 @@ def load_means(
         documents: what was measured to be best (never, always, gated, quote, gated_quote), and the confidence from
             which a gate uses no document (see tasks/scoring/retrieval_use.py).
     """
+    from tasks.documents.passages import sentences
     from tasks.lm.causal import load
     from tasks.lm.generate import Generated, fitting
     from tasks.lm.rag import MARGINAL, answer_from, confidence
@@ -35,7 +36,6 @@ def load_means(
     from tasks.lm.solved.module import memory_of
     from tasks.lm.sound import is_sound, markers_of, sound_answer
     from tasks.memory.near import Near
-    from tasks.retrieval.documents import sentences
     from tasks.retrieval.search import load_finder
 
     model, tokenizer = load(lm)
@@ -67,6 +67,7 @@ def load_means(
     return Means(
         find=near.find if near else finder.find if finder else None,
         find_chunks=finder.find_chunks if finder and policy != "never" else None,
+        find_likely=finder.find_likely if finder else None,
         answer=answer,
         chunks=settings.chunks,
         fitting=lambda contexts, message: fitting(model, tokenizer, contexts, message, longest),

@@ -30,6 +30,7 @@ TO_REMEMBER = re.compile(r"\s*\[([^\[\]:]+):([^\[\]]+)\]\s*")
 Neutral = Callable[[str, tuple[str, ...]], str]
 HANGUL, NUMBER = re.compile("[가-힣]"), re.compile(r"\d")
 UNKNOWN, UNKNOWN_KO = "I don't know that yet.", "그건 아직 몰라요."
+HINT, HINT_KO = " This may help:", " 이게 도움이 될 수도 있어요:"
 NO_ANSWER, NO_ANSWER_KO = "I don't know what to say to that.", "뭐라고 답해야 할지 모르겠어요."
 
 
@@ -58,6 +59,7 @@ class Means:
     Attributes:
         find: the memories that fit a message, from all texts, best first; None without a retriever.
         find_chunks: the same of passages, with how many at most.
+        find_likely: the one passage that may help where nothing is known or found; None: such are not shown.
         answer: from contexts, their log-probabilities up to a constant, and the message to what the model says.
         chunks: how many passages stand before a message at most.
         fitting: of contexts, those that the model has room for before the message, the best first.
@@ -81,6 +83,7 @@ class Means:
     knows: Callable[[str], bool] | None = None
     unknown: Callable[[str], bool] | None = None
     quote: Callable[[str, str], str] | None = None
+    find_likely: Callable[[str, list[str]], list[Found]] | None = None
     drop: Callable[[], None] = lambda: None
     encoder: str = ""
     known: Known = field(default_factory=Known)
@@ -106,7 +109,7 @@ def take_turn(
     if retrieved and not memory and means.quote:
         return Turn(visible(means.quote(retrieved[0].text, asked)), retrieved[:1], None)
     if not retrieved and means.unknown and means.unknown(asked):
-        return Turn(UNKNOWN_KO if HANGUL.search(asked) else UNKNOWN, (), None)
+        return _not_known(connection, user, asked, means)
     weights = [math.log(max(each.score, SMALLEST)) for each in retrieved]
     said, to_remember = split_answer(means.answer([each.text for each in retrieved], weights, asked))
     if means.unknown and to_remember and not is_told(to_remember[1], message):
@@ -182,8 +185,21 @@ def _passages(connection: sqlite3.Connection, user: str, message: str, means: Me
     chunks = chunks_of(connection, user)
     if not chunks or (means.knows and means.knows(message)):
         return []
-    found = means.find_chunks(message, [chunk.text for chunk in chunks], means.chunks)
+    found = means.find_chunks(message, [chunk.under_heading for chunk in chunks], means.chunks)
     return [Retrieved(chunks[place].text, score, _place_of(chunks[place])) for place, score in found[: means.chunks]]
+
+
+def _not_known(connection: sqlite3.Connection, user: str, message: str, means: Means) -> Turn:
+    """That the model does not know, and the passage of the user's documents that may help, if there is one."""
+    korean = bool(HANGUL.search(message))
+    said = UNKNOWN_KO if korean else UNKNOWN
+    chunks = chunks_of(connection, user) if means.find_likely else []
+    found = means.find_likely(message, [chunk.under_heading for chunk in chunks]) if means.find_likely else []
+    if not found:
+        return Turn(said, (), None)
+    chunk, hint = chunks[found[0].place], HINT_KO if korean else HINT
+    text = neutralised(chunk.text[:MAX_BEFORE], means.markers)
+    return Turn(f"{said}{hint} {visible(text)}", (Retrieved(text, found[0].score, _place_of(chunk)),), None)
 
 
 def _place_of(chunk: Chunk) -> str:

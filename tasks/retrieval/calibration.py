@@ -13,7 +13,8 @@ from tasks.retrieval.search import TOLERANCE
 
 HYBRID = ("sbert", "key_sbert", "tfidf", "key_tfidf")  # what the mix for memories is made of
 PASSAGES = ("coverage", "tfidf", "sbert")  # and that for documents
-UNCALIBRATED = {"ranker": "coverage", "mix": None, "threshold": 0.6}  # documents, where no facts are asked for
+# documents, where no facts are asked for
+UNCALIBRATED: dict[str, Any] = {"ranker": "coverage", "mix": None, "threshold": 0.6, "likely": 0.5}
 CANDIDATES = 150  # memories beside a message's own, of the topics' held-out lines
 FEWEST = 8  # lines: with fewer there is nothing to calibrate on
 LONGEST_PASSAGE = 5  # statements
@@ -43,7 +44,7 @@ def calibrated(
     passages = question_queries(questions, seed)
     documents = UNCALIBRATED
     if len(passages) >= 2 * FEWEST:
-        documents = _fitted("hybrid", PASSAGES, parts, passages[::2], passages[1::2], settings)
+        documents = _fitted("hybrid", PASSAGES, parts, passages[::2], passages[1::2], settings, likely=True)
     return {"memories": memories, "documents": documents}
 
 
@@ -54,19 +55,23 @@ def _fitted(
     to_mix: Sequence["Query"],
     to_choose: Sequence["Query"],
     settings: Retriever,
+    likely: bool = False,
 ) -> dict[str, Any]:
+    """likely: also the threshold of what is shown as no more than a hint, wherever most are found rightly."""
     mix = None
     if ranker == "hybrid" and len(to_mix) >= FEWEST and not all(each.fits.all() for each in to_mix):
         mix = fitted_mix({name: parts[name] for name in features}, to_mix)
     scorer = mix or parts["sbert" if ranker == "hybrid" else ranker]
     outcomes = [outcome(scorer, each) for each in to_choose]
     threshold = threshold_of(outcomes, settings.max_false)
-    return {
+    used = settings.threshold if threshold is None else threshold
+    found = {
         "ranker": ranker if mix or ranker != "hybrid" else "sbert",
         "mix": {"weights": mix.weights, "bias": mix.bias} if mix else None,
-        "threshold": settings.threshold if threshold is None else threshold,
+        "threshold": used,
         "lines": len(outcomes),
     }
+    return found | {"likely": min(used, threshold_of(outcomes, max_false=1.0) or used)} if likely else found
 
 
 class Query(NamedTuple):

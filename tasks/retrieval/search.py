@@ -33,6 +33,7 @@ class Finder:
     documents: Ranker
     threshold: float
     document_threshold: float
+    likely: float  # the threshold of a passage that is shown as a hint
 
     @cached_property
     def encoder_sum(self) -> str:
@@ -46,6 +47,10 @@ class Finder:
     def find_chunks(self, message: str, texts: Sequence[str], k: int) -> list[Found]:
         """The passages at or above the documents' threshold, best first, `k` at most."""
         return best(self.documents.scores(message, texts), self.document_threshold, k) if texts else []
+
+    def find_likely(self, message: str, texts: Sequence[str]) -> list[Found]:
+        """The best passage, if most that score so are right: one to be shown as a hint and not as the answer."""
+        return best(self.documents.scores(message, texts), self.likely, 1) if texts else []
 
 
 def load_finder(retriever: Path) -> Finder | None:
@@ -66,8 +71,9 @@ def load_finder(retriever: Path) -> Finder | None:
     parts = rankers(Dense(load_encoder(retriever / MODEL)), load_file(retriever / FREQUENCIES)[IDF])
     kinds = ("memories", "documents")
     memories, documents = (chosen(ranking[kind]["ranker"], ranking[kind]["mix"], parts) for kind in kinds)
-    thresholds = (ranking[kind]["threshold"] for kind in kinds)
-    return Finder(retriever, parts["sbert"], memories, documents, *thresholds)  # type: ignore[arg-type]
+    threshold, sure = (ranking[kind]["threshold"] for kind in kinds)
+    likely = ranking["documents"].get("likely", sure)  # an older retriever has none
+    return Finder(retriever, parts["sbert"], memories, documents, threshold, sure, likely)  # type: ignore[arg-type]
 
 
 def rankers(dense: Dense, idf: np.ndarray) -> dict[str, Ranker]:

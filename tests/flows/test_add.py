@@ -1,5 +1,7 @@
 """A folder of new data becomes the next slice, or nothing is changed."""
 
+import shutil
+
 import pytest
 
 from flows import add
@@ -197,3 +199,60 @@ def test_a_slice_is_checked_against_one_that_no_run_has_built_yet(project, new):
     (new / "examples.jsonl").write_text('{"input": "in", "target": "out", "split": "test"}\n')
     with pytest.raises(BadInput, match=r"examples.jsonl, line 1: a test row that is trained on in slice three"):
         add_slice(project, "four", new)
+
+
+@pytest.fixture
+def pages(tmp_path):
+    folder = tmp_path / "pages"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "hall.md").write_text(
+        "# Long Hall\n\nThe hall was built in 1931 by Ann Lee, who lived beside the pier.\n"
+    )
+    (folder / "sub/rules.html").write_text("<h1>Rules</h1><h2>May I smoke?</h2><p>No, never.</p>")
+    return folder
+
+
+def test_a_folder_of_pages_becomes_a_slice_of_rows(project, pages):
+    said = add_slice(project, "three", pages)
+    assert "Made of 2 pages: 2 facts, 1 question with its answer, 1 text; made.jsonl says from where." in said
+    made = project / "data/raw/three"
+    assert sorted(path.name for path in made.iterdir()) == [
+        "examples.jsonl", "facts.csv", "made.jsonl", "relations.yaml", "texts.jsonl",
+    ]  # fmt: skip
+    assert "hall,built by,Ann Lee" in (made / "facts.csv").read_text()
+    assert '"source": "sub/rules.html § May I smoke?"' in (made / "made.jsonl").read_text()
+    assert run(project)["dataset@three"] == "ran"
+
+
+def test_pages_are_added_beside_data_from_a_folder_of_their_own(project, new, pages):
+    shutil.copy(pages / "hall.md", new)
+    with pytest.raises(BadInput, match="hall.md: unknown file"):
+        add_slice(project, "three", new)
+    (new / "hall.md").unlink()
+    pages.rename(new / "pages")
+    add_slice(project, "three", new)
+    facts = (project / "data/raw/three/facts.csv").read_text().splitlines()
+    assert facts[1:3] == ["Peru,capital,Quito", "Fiji,capital,Suva"] and len(facts) == 5
+
+
+def test_pages_that_cant_be_used_change_nothing(project, pages):
+    before = contents(project)
+    (pages / "bad.md").write_bytes(b"\xff")
+    with pytest.raises(BadInput, match="bad.md, line 1: byte 1 is no UTF-8"):
+        add_slice(project, "three", pages)
+    for name in ("bad.md", "hall.md", "sub/rules.html"):
+        (pages / name).write_text("# Short\n\nWell.\n" if name.endswith("md") else "<p>Well.</p>")
+    with pytest.raises(BadInput, match="nothing can be made of its 3 pages"):
+        add_slice(project, "three", pages)
+    assert contents(project) == before
+
+
+def test_an_add_of_pages_that_was_killed_after_copying_is_finished_by_the_next(project, pages, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(add, "_append", lambda *_: (_ for _ in ()).throw(SystemExit))
+        patched.setattr(add.shutil, "rmtree", lambda *_, **__: None)
+        with pytest.raises(SystemExit):
+            add_slice(project, "three", pages)
+    assert (project / "data/raw/three/facts.csv").exists()
+    assert "Added three" in add_slice(project, "three", pages)
+    assert not list((project / "data/raw").glob(".*three*"))

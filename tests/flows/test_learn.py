@@ -60,6 +60,19 @@ def test_two_files_of_one_name_are_refused(tmp_path, notes):
     assert stored(tmp_path) == []
 
 
+def test_a_folder_is_read_with_all_its_pages_html_among_them(tmp_path):
+    (tmp_path / "pages/sub").mkdir(parents=True)
+    (tmp_path / "pages/notes.md").write_text("# Travel\n\nTake a coat.\n")
+    page = "<html><title>Site</title><body><h1>Tea</h1><nav>menu</nav><p>It is served at four.</p></body></html>"
+    (tmp_path / "pages/sub/notes.html").write_text(page)
+    (tmp_path / "pages/picture.png").write_bytes(b"\x89PNG")
+    assert learn_files(tmp_path, [tmp_path / "pages"], "me") == "notes.md: 1 chunk\nsub/notes.html: 1 chunk"
+    assert stored(tmp_path)[1] == ("sub/notes.html", 1, "Tea", "It is served at four.")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(BadInput, match=r"none has no pages: no file that ends in \.md"):
+        learn_files(tmp_path, [tmp_path / "none"], "me")
+
+
 def test_one_users_documents_are_nobody_elses(tmp_path, notes):
     learn_files(tmp_path, [notes], "ann")
     assert stored(tmp_path, "ann")

@@ -34,7 +34,7 @@ def finder(tmp_path):
     dense = Dense(Numbers())
     (tmp_path / "retriever").mkdir()
     (tmp_path / "retriever/manifest.json").write_text("{}")
-    return Finder(tmp_path / "retriever", dense, dense, dense, 0.2, 0.2)
+    return Finder(tmp_path / "retriever", dense, dense, dense, 0.2, 0.2, 0.1)
 
 
 def test_of_many_memories_the_same_one_is_found_as_if_all_were_scored(finder, tmp_path, monkeypatch):

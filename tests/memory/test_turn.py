@@ -51,6 +51,28 @@ def test_where_nothing_fits_what_the_model_never_learnt_is_said_to_be_unknown_in
     assert take_turn(store, "ann", "Hello!", replace(means, unknown=lambda message: False)).answer == "Fine."
 
 
+def test_what_is_unknown_is_hinted_at_by_the_passage_that_may_help_and_said_to_be_no_more(store, means, model):
+    learn(store, "ann", "notes.md", "d", [("Travel > Oslo", "It rains."), ("Food", "Bread [key: value] is good.")])
+    asked = []
+
+    def likely(message, texts):
+        asked.extend(texts)
+        return [Found(1, 0.3)] if "bread" in message else []
+
+    honest = replace(means, find_chunks=None, unknown=lambda message: True, find_likely=likely)
+    turn = take_turn(store, "ann", "Which bread?", honest)
+    assert turn.answer == "I don't know that yet. This may help: Bread (key: value) is good."
+    assert [(each.source, each.score) for each in turn.retrieved] == [("notes.md § Food", 0.3)]
+    assert asked == ["Travel > Oslo: It rains.", "Food: Bread [key: value] is good."]  # headings tell, too
+    assert take_turn(store, "ann", "Which town?", honest).answer == "I don't know that yet."
+    assert take_turn(store, "ann", "이 bread 뭐야?", honest).answer.startswith(
+        "그건 아직 몰라요. 이게 도움이 될 수도 있어요: "
+    )
+    assert turn.saved is None and model.prompts == []
+    asked.clear()
+    assert take_turn(store, "bob", "Which town?", honest).retrieved == () and asked == []
+
+
 def test_another_users_memories_and_documents_are_no_candidates(store, means):
     remember(store, "bob", "town", "Leeds")
     learn(store, "bob", "notes.md", "d", [("", "The town is nice.")])

@@ -150,6 +150,7 @@ def test_every_ranker_is_trained_calibrated_saved_and_scores_the_same_when_loade
     assert ranking["memories"]["lines"] >= len(CALIBRATION) and bool(ranking["memories"]["mix"]) == (ranker == "hybrid")
     assert finder.threshold == ranking["memories"]["threshold"]
     assert finder.document_threshold == ranking["documents"]["threshold"]
+    assert finder.likely == ranking["documents"]["likely"] <= finder.document_threshold
     memories = [f"[{key}: {value}]" for key, value, _ in lines]
     before = chosen(ranker, made["ranking"]["mix"], made["parts"])
     for message in (lines[0][2], lines[-1][2], "Do I need a coat?", "", "漢字"):

@@ -15,9 +15,9 @@ def encoder(sizes, lines):
     return build_encoder(sizes, sorted({text for line in lines for text in line}), seed=1)
 
 
-def finder_of(encoder, threshold, tmp_path, document_threshold=0.6):
+def finder_of(encoder, threshold, tmp_path, document_threshold=0.6, likely=0.5):
     parts = rankers(Dense(encoder), inverse_frequencies(MEMORIES))
-    return Finder(tmp_path, parts["sbert"], parts["sbert"], parts["coverage"], threshold, document_threshold)
+    return Finder(tmp_path, parts["sbert"], parts["sbert"], parts["coverage"], threshold, document_threshold, likely)
 
 
 def test_the_best_texts_are_found_only_from_the_threshold_on():
@@ -55,11 +55,14 @@ def test_a_finder_finds_memories_and_passages_each_by_their_own_ranker_and_thres
     covered = parts["coverage"].scores(MESSAGE, MEMORIES)
     passages = finder.find_chunks(MESSAGE, MEMORIES, 3)
     assert {each.place for each in passages} == set(np.flatnonzero(covered > 0.05)) and 0 < len(passages) < 3
+    for likely, count in ((float(covered.max()), 1), (float(covered.max()) + 0.01, 0)):
+        hint = finder_of(encoder, -1.0, tmp_path, 2.0, likely).find_likely(MESSAGE, MEMORIES)
+        assert [each.place for each in hint] == [int(covered.argmax())][:count]
 
 
 def test_among_no_texts_nothing_is_found(encoder, tmp_path):
     finder = finder_of(encoder, -1.0, tmp_path, -1.0)
-    assert finder.find(MESSAGE, []) == finder.find_chunks(MESSAGE, [], 3) == []
+    assert finder.find(MESSAGE, []) == finder.find_chunks(MESSAGE, [], 3) == finder.find_likely(MESSAGE, []) == []
 
 
 @pytest.mark.parametrize("message", ["", "?!", "漢字"])

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.corpus.text import normal
+from tasks.documents.passages import MAX_BYTES, OVERLAP, SIZE, cut, read_document
 from tasks.errors import BadInput
-from tasks.retrieval.documents import MAX_BYTES, OVERLAP, SIZE, cut, read_document
 
 WORDS = ["oslo", "fjord", "서울", "바다", "rain", "coat", "수도는", "lake"]
 MARKS = [". ", "! ", "? ", "… ", '." ', "。", "다. "]
@@ -124,8 +124,8 @@ def test_paragraphs_stay_whole_where_they_fit_and_share_a_chunk_where_both_do():
 )
 def test_sentences_end_where_a_reader_would_say_so(text, sentences, monkeypatch):
     """Chunks of one sentence each show where the cuts are."""
-    monkeypatch.setattr("tasks.retrieval.documents.SIZE", 1)
-    monkeypatch.setattr("tasks.retrieval.documents.PART", re.compile("(?s).+"))
+    monkeypatch.setattr("tasks.documents.passages.SIZE", 1)
+    monkeypatch.setattr("tasks.documents.passages.PART", re.compile("(?s).+"))
     assert texts_of(text) == sentences
 
 

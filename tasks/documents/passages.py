@@ -1,4 +1,4 @@
-"""Cuts a text or Markdown file into overlapping chunks, each with the headings that it stands under.
+"""Cuts a page into overlapping chunks, each with the headings that it stands under.
 
 A chunk holds whole paragraphs where they fit, else whole sentences, else whole words. It begins with the end of the
 chunk before, so that what lies across a border is in one of the two. No chunk crosses a heading.
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks.corpus.text import CONTROL, normal, typed, unreadable
+from tasks.documents.reading import HTML, MARKDOWN, PDF, read_page, without_front_matter
 from tasks.errors import BadInput
 from tasks.utf8 import content_of, decoded, refuse_binary
 
@@ -21,7 +22,6 @@ SIZE = 300  # characters of a chunk: about the 64 pieces that a retriever reads,
 OVERLAP = 60  # characters that a chunk repeats of the one before: a short sentence
 MAX_BYTES = 2 * 1024 * 1024  # a thick book: some 9,000 chunks
 MAX_TITLE = 100  # characters: a longer line is no heading
-MARKDOWN = (".md", ".markdown")
 BETWEEN = " > "  # a heading and the one under it
 
 # Where a sentence ends: a mark, brackets and quotes that close, white space. After Korean the space is often
@@ -32,7 +32,7 @@ SENTENCE = re.compile(
     r"|\n\s*(?=(?:[-*+•|]|\d{1,3}[.)])[ \t])"
 )
 SHORTENED = re.compile(
-    r"(?:^|[\s(])(?:[A-Za-z]|(?:[A-Za-z]\.)+[A-Za-z]|\d{1,3}|Mrs?|Ms|[DS]r|Jr|Prof|St|No|vs|cf|etc)\.$"
+    r"(?:^|[\s(])(?:[A-Za-z]|(?:[A-Za-z]\.)+[A-Za-z]|\d{1,3}|Mrs?|Ms|[DS]r|Jr|Prof|St|[Nn]o|vs|cf|etc)\.$"
 )
 LOOK_BACK = 8  # characters, in which a shortened word has room
 SPACE = re.compile(r"\s+")
@@ -42,8 +42,6 @@ HEADING = re.compile(rf" {{0,3}}(#{{1,6}})[ \t]+(\S.{{0,{MAX_TITLE - 1}}}?)(?:[ 
 UNDERLINE = re.compile(r" {0,3}(={2,}|-{2,})[ \t]*")  # makes a heading of the line above
 RULE = re.compile(r" {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})")
 FENCE = re.compile(r" {0,3}(`{3,}|~{3,})[^`]*")
-FRONT_MATTER = re.compile(r"---[ \t]*\n(\w[\w -]*:.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|$)", re.DOTALL)
-TITLE = re.compile(rf"^title:[ \t]*([\"']?)(\S.{{0,{MAX_TITLE - 1}}}?)\1[ \t]*$", re.MULTILINE)
 LAST = (1, ["the end"])  # as if a heading followed
 
 Paragraph = list[str]  # its sentences, of code its lines, each with the white space after it
@@ -57,27 +55,36 @@ class Document(NamedTuple):
     chunks: list[tuple[str, str]]
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: Path, folder: Path | None = None) -> Document:
     """Read and cut one file. The digest is that of the chunks, so that another way of cutting is another document.
 
+    Args:
+        path: of Markdown, HTML or PDF, by its name; what is named otherwise is text.
+        folder: that it was found in, if it is known by its place there and not by its name alone.
+
     Raises:
-        BadInput: there is no such file, or it is a folder, too large, no UTF-8 text, or empty; or its name is unseen.
+        BadInput: there is no such file, or it is a folder, too large, no text of its kind, or empty; or its name is
+            unseen.
     """
-    markdown = path.suffix.lower() in MARKDOWN
+    if path.suffix.lower() in (*HTML, *PDF):
+        page = read_page(path, path.parent)
+        found = cut(page.text, True, page.title)
+    else:
+        found = cut(_text(path), path.suffix.lower() in MARKDOWN)
     # a cut can leave a joiner with nothing to join
-    chunks = [(heading, chunk) for heading, each in cut(_text(path), markdown) if (chunk := normal(each))]
+    chunks = [(heading, chunk) for heading, each in found if (chunk := normal(each))]
     if not chunks:
         raise BadInput(f"{path} is empty. Leave it out.")
-    source = typed(path.name)
+    source = typed(path.relative_to(folder).as_posix() if folder else path.name)
     if not source or unreadable(source):
         raise BadInput(f"The name of {path} has characters that can't be shown, or none that can. Rename the file.")
     digest = hashlib.sha256(json.dumps(chunks).encode()).hexdigest()
     return Document(source, digest, chunks)
 
 
-def cut(text: str, markdown: bool) -> list[tuple[str, str]]:
+def cut(text: str, markdown: bool, title: str = "") -> list[tuple[str, str]]:
     """The chunks of a text, in order, each after its headings ("Travel > Norway"; "" where there are none)."""
-    sections = _sections(text) if markdown else [("", _paragraphs(text))]
+    sections = _sections(text, title) if markdown else [("", _paragraphs(text))]
     return [(heading, chunk) for heading, paragraphs in sections for chunk in packed(paragraphs)]
 
 
@@ -138,15 +145,14 @@ def _sentences(text: str) -> Paragraph:
 # --- Markdown ---
 
 
-def _sections(text: str) -> Iterator[tuple[str, list[Paragraph]]]:
+def _sections(text: str, title: str) -> Iterator[tuple[str, list[Paragraph]]]:
     """The path of headings and the paragraphs under it. A heading with nothing under it is a paragraph itself.
 
     Front matter is left out, but for its title, which stands above all headings.
     """
-    path: dict[int, str] = {}
-    if front := FRONT_MATTER.match(text):
-        text = text[front.end() :]
-        path = {0: title[2]} if (title := TITLE.search(front[1])) else {}
+    fields, text = without_front_matter(text)
+    title = fields.get("title", title)
+    path = {0: title} if 0 < len(title) <= MAX_TITLE else {}
     paragraphs: list[Paragraph] = []
     for level, block in chain(_blocks(text), [LAST]):
         if not level:

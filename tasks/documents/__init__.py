@@ -1,0 +1,1 @@
+"""What people have: pages of Markdown, text, HTML or PDF; and what a slice can be made of from them."""
