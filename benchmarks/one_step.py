@@ -1,6 +1,7 @@
 """Is what `perennial plan` says of memory true? `python -m benchmarks.one_step polyglot` takes three steps, and says.
 
 The model has the shape that is named and random weights; each case is a process of its own, as a step of a run is.
+With `--said` no step is taken: the figures of presets/*.yaml, for a model that is trained and for one that is frozen.
 """
 
 import json
@@ -9,7 +10,16 @@ from pathlib import Path
 
 import torch
 import typer
-from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig, PretrainedConfig
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    PretrainedConfig,
+    Qwen2Config,
+)
 
 from tasks.adapter_params import LoRA
 from tasks.lm.batches import Mixture, Part, Sequence
@@ -18,6 +28,7 @@ from tasks.lm.methods import build_methods
 from tasks.lm.sizes import LENGTH, sizes_of
 from tasks.lm.training import Schedule, train
 from tasks.params import Methods
+from tasks.planning import GIGA, asking
 
 POLYGLOT = {"rank": 128, "alpha": 16, "target_modules": ("query_key_value",)}
 SHAPES: dict[str, tuple[PretrainedConfig, Methods]] = {
@@ -36,14 +47,44 @@ SHAPES: dict[str, tuple[PretrainedConfig, Methods]] = {
                       intermediate_size=2048, tie_word_embeddings=False),
         (),
     ),
+    "pythia-410m": (
+        GPTNeoXConfig(vocab_size=50304, hidden_size=1024, num_hidden_layers=24, num_attention_heads=16,
+                      intermediate_size=4096, tie_word_embeddings=False),
+        (),
+    ),
+    "gpt2": (GPT2Config(), ()),
+    "qwen2.5-0.5b": (
+        Qwen2Config(vocab_size=151936, hidden_size=896, num_hidden_layers=24, num_attention_heads=14,
+                    num_key_value_heads=2, intermediate_size=4864, tie_word_embeddings=True),
+        (),
+    ),
+    "llama-3.2-1b": (
+        LlamaConfig(vocab_size=128256, hidden_size=2048, num_hidden_layers=16, num_attention_heads=32,
+                    num_key_value_heads=8, intermediate_size=8192, tie_word_embeddings=True),
+        (),
+    ),
+    "gemma-3-270m": (
+        Gemma3TextConfig(vocab_size=262144, hidden_size=640, num_hidden_layers=18, num_attention_heads=4,
+                         num_key_value_heads=1, head_dim=256, intermediate_size=2048, tie_word_embeddings=True),
+        (),
+    ),
+    "gemma-2-2b": (
+        Gemma2Config(vocab_size=256000, hidden_size=2304, num_hidden_layers=26, num_attention_heads=8,
+                     num_key_value_heads=4, head_dim=256, intermediate_size=9216, tie_word_embeddings=True),
+        (),
+    ),
 }  # fmt: skip
 STEPS = 3
 
 
-def main(shape: str, batch_tokens: int = 512, threads: int = 2) -> None:
+def main(shape: str, batch_tokens: int = 512, threads: int = 2, said: bool = False) -> None:
     torch.set_num_threads(threads)
     config, methods = SHAPES[shape]
     told = sizes_of(config, methods, batch_tokens)
+    if said:
+        print(f"{shape}: {told.parameters / 1e6:,.1f} M parameters, {told.trained / 1e6:,.1f} M of them trained: "
+              f"{told.peak / GIGA:.1f} GB; frozen: {asking(told) / GIGA:.1f} GB")  # fmt: skip
+        return
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config)
     with tempfile.TemporaryDirectory() as folder:

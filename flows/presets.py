@@ -18,7 +18,8 @@ def print_presets(root: Path, console: Console) -> None:
     table = Table("preset", "what", "parameters", "licence", "memory", "time")
     for name in names(root / PRESETS):
         about = read_preset(name, root / PRESETS).about
-        table.add_row(name, *map(escape, (about.what, about.parameters, about.licence, about.memory, about.time)))
+        needs = (each or "not measured" for each in (about.parameters, about.licence, about.memory, about.time))
+        table.add_row(name, *map(escape, (about.what, *needs)))
     console.print(table)
     console.print("`perennial run --preset NAME` writes its settings into params.yaml, and runs.", highlight=False)
 

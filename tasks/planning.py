@@ -74,7 +74,7 @@ def plan_of(params: Params, root: Path) -> Plan:
             *([("kept by methods", _bytes(sizes.methods))] if sizes.methods else []),
             ("stage 1, at most", _bytes(sizes.peak)),
         ]
-    lines.append((f"evaluation, {MODELS} models", _bytes(_asking(sizes))))
+    lines.append((f"evaluation, {MODELS} models", _bytes(asking(sizes))))
     if solved:
         lines.append(("sums of a bucket", _bytes(bucket)))
     lines += [("memory here", _bytes(there)), ("disk, all slices", _bytes(disk)), ("disk here", _bytes(free))]
@@ -142,12 +142,13 @@ def _sizes(config: PretrainedConfig, methods: Methods, batch_tokens: int) -> Siz
         raise NotMeasured(f"What a {type(config).__name__} takes can't be tried here ({reason_of(error)}).") from error
 
 
-def _asking(sizes: Sizes) -> int:
+def asking(sizes: Sizes) -> int:
+    """Bytes that evaluation takes, and learning by a solved memory in front of a frozen backbone."""
     return PROCESS + round(HELD * MODELS * sizes.weights)
 
 
 def _needed(sizes: Sizes, trains: bool) -> int:
-    return max(sizes.peak, _asking(sizes)) if trains else _asking(sizes)
+    return max(sizes.peak, asking(sizes)) if trains else asking(sizes)
 
 
 def _change(params: Params, sizes: Sizes, there: int) -> str:
