@@ -87,7 +87,6 @@ def make_rows(
     older: list[Examples],
     templates: Templates,
     languages: Iterable[str],
-    asked: Iterable[Answer] = (),
 ) -> Made:
     """Add what can be made of pages to the files of a slice.
 
@@ -98,12 +97,11 @@ def make_rows(
         older: the slices before it.
         templates: all that are known.
         languages: those that facts are told in.
-        asked: more questions about the pages, and their answers.
     """
     given, told = read_raw(folder), told_by(pages)
     templates = templates.extended_by(given.templates or Templates())
     facts, contrary = _new(told.facts, given, older, templates, set(languages))
-    answers, gone = _answers([*told.answers, *asked], given, older)
+    answers, gone = _answers(told.answers, given, older)
     texts, known = _texts(pages, given, older)
     made = _wordings(facts, templates)
     rows = [(fact.subject, fact.relation.name, fact.object) for fact in facts]

@@ -112,13 +112,15 @@ def _html(path: Path, content: bytes) -> tuple[str, str, str]:
     main = next(filter(None, map(soup.find, MAIN)), soup)
     if first := main.find("h1"):
         title = first.get_text()  # a site's name often stands behind the page's in <title>
-    text = MarkdownConverter(heading_style=ATX, strip=["a", "img"], escape_misc=False).convert_soup(main)
+    try:
+        text = MarkdownConverter(heading_style=ATX, strip=["a", "img"], escape_misc=False).convert_soup(main)
+    except RecursionError as error:
+        raise BadInput(f"{path} has elements within elements, too many to be read. Save its text alone.") from error
     return title, day, text
 
 
 def _pdf(path: Path, content: bytes) -> tuple[str, str, str]:
     from pypdf import PdfReader
-    from pypdf.errors import PyPdfError
 
     if len(content) > MAX_BYTES:
         raise BadInput(f"{path} is larger than {MAX_BYTES // 1024**2} MiB. Split it into several files.")
@@ -130,7 +132,9 @@ def _pdf(path: Path, content: bytes) -> tuple[str, str, str]:
         about = reader.metadata
         made = about.creation_date if about else None
         title = str(about.title or "") if about else ""
-    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except BadInput:
+        raise
+    except Exception as error:  # whatever a reader stumbles over in a stranger's file
         reason = shown(str(error))
         raise BadInput(f"{path} is no PDF that can be read ({reason}). Save it anew, or leave it out.") from error
     return title, made.date().isoformat() if isinstance(made, datetime) else "", LEFT_OPEN.sub("", text)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from tasks.corpus.text import one_line, unfit
+from tasks.corpus.text import one_line
 from tasks.documents import relations
 from tasks.documents.outline import Block, Section, outline_of
 from tasks.documents.passages import sentences
@@ -35,6 +35,7 @@ from tasks.documents.telling import (
     Place,
     article_off,
     is_name,
+    is_usable,
     lowered,
 )
 
@@ -111,7 +112,7 @@ def _keys(section: Section) -> set[str]:
 
 def _place(page: Page, section: Section, ours: str, repeated: set[str]) -> Place:
     path = section.path
-    heading, title = path[-1] if path else "", page.title or (path[0] if path else "")
+    heading, title = path[-1] if path and is_usable(one_line(path[-1])) else "", page.title or (path[0] if path else "")
     names = [BEFORE_NAME.sub("", each) for each in path]
     topic = next((each for each in reversed(names) if is_name(each)), "") or ours or BEFORE_NAME.sub("", title)
     if len(path) > 1 and _keys(section) & repeated:
@@ -140,7 +141,7 @@ def _question(path: tuple[str, ...]) -> str:
 
 def _under_heading(section: Section, place: Place) -> Iterator[Fact]:
     """What a heading promises is what the first sentence under it says."""
-    heading, first = section.path[-1] if len(section.path) > 1 else "", section.blocks[0]
+    heading, first = place.heading if len(section.path) > 1 else "", section.blocks[0]
     if not heading or first.kind != "paragraph" or len(heading.split()) > 5 or list(_pairs(first)):
         return
     if TOPIC.search(heading) or is_name(heading) or not heading[0].isalpha() or HANGUL.search(heading):
@@ -184,7 +185,8 @@ def _pairs(block: Block) -> Iterator[tuple[str, str]]:
     forms = (KEY_VALUE, DASHED) if block.kind == "list" else (KEY_VALUE,)
     found = [next(filter(None, (form.fullmatch(line) for form in forms)), None) for line in block.lines]
     if block.kind == "list" or all(found):
-        yield from ((match[1].strip(), match[2].strip()) for match in found if match)
+        pairs = ((match[1].strip(), match[2].strip()) for match in found if match)
+        yield from ((key, value) for key, value in pairs if is_usable(one_line(key)))
 
 
 def _pair(key: str, value: str, place: Place) -> Iterator[Fact]:
@@ -246,7 +248,7 @@ def _table(block: Block, place: Place) -> Iterator[Fact]:
     header, *rows = block.rows
     for row in rows:
         for column, cell in list(zip(header, row, strict=False))[1:]:
-            if cell and row[0] and column and cell not in "-–—":
+            if cell and row[0] and is_usable(one_line(column)) and cell not in "-–—":
                 yield Fact(*_cell(row[0], header[0], column, cell, place), cell, "table", place.source)
 
 
@@ -269,7 +271,7 @@ def _cell(name: str, kind: str, column: str, cell: str, place: Place) -> tuple[s
 def _usable(fact: Fact) -> bool:
     texts = (fact.subject, fact.relation.name, fact.object)
     return (
-        all(text and not unfit(text) and "{" not in text for text in texts)
+        all(map(is_usable, texts))
         and len(fact.subject) <= MAX_SUBJECT
         and len(fact.object) <= MAX_OBJECT
         and fact.subject.lower() != fact.object.lower()

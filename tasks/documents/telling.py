@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from tasks.corpus.text import one_line
+from tasks.corpus.text import one_line, unfit
 from tasks.documents.relations import Relation
 
 MAX_OBJECT = 200  # characters of an answer
@@ -66,6 +66,11 @@ def is_name(text: str) -> bool:
     if not words[0][0].isupper() or any(not word[0].isupper() and word.lower() not in SMALL_WORDS for word in words):
         return False
     return len([word for word in words if word.lower() not in SMALL_WORDS]) > 1
+
+
+def is_usable(text: str) -> bool:
+    """Whether a text may stand in a fact or within a template."""
+    return bool(text) and not unfit(text) and "{" not in text and "}" not in text
 
 
 def article_off(words: str) -> str:

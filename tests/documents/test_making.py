@@ -2,18 +2,23 @@
 
 import csv
 import json
+import shutil
 
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from tasks.corpus.check import check_slice, problems_of
 from tasks.corpus.erasure import digest
 from tasks.corpus.examples import examples_of, problems_of_rows
 from tasks.corpus.raw import MADE, read_raw
 from tasks.corpus.templates import Templates
+from tasks.corpus.text import CONTROL, normal
 from tasks.documents.making import LONGEST_TEXT, make_rows, read_pages
-from tasks.documents.telling import Answer
+from tasks.documents.reading import Page
 from tasks.errors import BadInput
 from tasks.params import Dataset
+from tests.documents.test_reading import PIECES
 
 SETTINGS = Dataset(languages=("en", "ko"), chat_repeats=1)
 HALL = "# Long Hall\n\nThe hall was built in 1931 by Ann Lee.\n\n- Deposit: 50 €\n\n## May I smoke?\n\nNo, never.\n"
@@ -34,12 +39,12 @@ def write(tmp_path):
 def made(tmp_path, write):
     """What is made of pages, and the slice's folder."""
 
-    def make(name, older=(), given=None, asked=(), languages=("en", "ko"), **pages):
+    def make(name, older=(), given=None, languages=("en", "ko"), **pages):
         folder = tmp_path / "raw" / name
         folder.mkdir(parents=True)
         for file, text in (given or {}).items():
             (folder / file).write_text(text)
-        found = make_rows(write(name, **pages), folder, name, list(older), Templates(), languages, asked)
+        found = make_rows(write(name, **pages), folder, name, list(older), Templates(), languages)
         return found, folder
 
     return make
@@ -133,11 +138,10 @@ def test_korean_facts_are_told_in_korean_or_not_at_all(made):
     assert found.facts == 0 and not (folder / "facts.csv").exists()
 
 
-def test_a_model_may_ask_more_but_nothing_twice(made):
-    asked = [Answer("May I smoke?", "Sometimes.", "model", "x"), Answer("Who swept?", "Olav.", "model", "x")]
-    found, folder = made("one", asked=asked, hall=HALL)
-    assert [row["target"] for row in rows_in(folder / "examples.jsonl")] == ["No, never.", "Olav."]
-    assert found.questions == 2
+def test_of_a_question_that_two_pages_ask_the_first_answer_counts(made):
+    found, folder = made("one", a=HALL, b=HALL.replace("No, never.", "Sometimes."))
+    assert [row["target"] for row in rows_in(folder / "examples.jsonl")] == ["No, never."]
+    assert found.questions == 1
 
 
 def test_long_pages_become_texts_of_a_size_that_a_model_reads(made):
@@ -154,3 +158,18 @@ def test_every_page_that_cant_be_read_is_named_at_once(tmp_path, write):
     (tmp_path / "bad/c.md").write_text(" ")
     with pytest.raises(BadInput, match="(?s)bad is not added:.*b.md, line 1.*c.md has no text"):
         read_pages(tmp_path / "bad")
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=8), min_size=1, max_size=60).map(" ".join))
+def test_what_is_made_of_any_page_can_be_added_and_asked(tmp_path, text):
+    """Nobody is told to mend a row that nobody wrote."""
+    assume(not CONTROL.search(text))  # such a page is not read
+    pages, older = [Page("a.md", "", "", normal(text)), Page("b.md", "Two", "", normal(text + "!"))], []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        make_rows(pages, folder, name, older, Templates(), ("en", "ko"))
+        if any(folder.iterdir()):
+            older.append(examples(folder, older))

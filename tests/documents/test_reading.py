@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tasks.documents.reading import Page, pages_in, read_page
+from tasks.documents.reading import KINDS, Page, pages_in, read_page
+from tasks.documents.rules import told_by
 from tasks.errors import BadInput
 
 PAGES = Path(__file__).parent / "pages"
@@ -90,3 +93,51 @@ def test_pages_beside_data_must_lie_in_a_folder_of_their_own(tmp_path):
     (tmp_path / "memories.txt").write_text("[job: baker] Where do I work?")
     assert [path.name for path in pages_in(tmp_path)] == ["c.txt"]
     assert pages_in(tmp_path / "nowhere") == []
+
+
+def test_html_that_is_nested_without_end_is_one_sentence(tmp_path):
+    with pytest.raises(BadInput, match="deep.html has elements within elements"):
+        page(tmp_path, "deep.html", "<div>" * 3000 + "x")
+
+
+PIECES = [
+    *("# ", "## ", "- ", ": ", "| a | b |\n|---|---|\n", "| c |", "<p>", "</p>", "<!--", "```\n", "\n\n", "\n", "?"),
+    *(
+        "Ann Lee",
+        "was built in",
+        "1931",
+        "by",
+        "is a",
+        "£5",
+        "Monday",
+        "{subject}",
+        "가격: ",
+        "은 ",
+        "입니다",
+        "[x](y)",
+    ),
+    *("\u200b", "**", "<|end|>", "opening hours", "- {object}: x\n"),
+]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=8), max_size=40).map(" ".join), st.sampled_from(KINDS[:-1]))
+def test_any_text_gives_a_page_that_is_learnt_from_or_a_sentence(tmp_path, text, kind):
+    try:
+        read = page(tmp_path, f"any{kind}", text.encode(errors="surrogatepass"))
+    except BadInput:
+        return
+    told = told_by([read, read._replace(source="again")])
+    assert all(fact.subject and fact.object for fact in told.facts)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 900), st.binary(min_size=1, max_size=6)), min_size=1, max_size=5))
+def test_a_damaged_pdf_is_read_or_refused(tmp_path, damage):
+    content = bytearray(pdf_of("Dogs are welcome."))
+    for place, other in damage:
+        content[place : place + len(other)] = other
+    try:
+        page(tmp_path, "any.pdf", bytes(content))
+    except BadInput as error:
+        assert "any.pdf" in str(error)

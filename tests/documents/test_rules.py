@@ -105,6 +105,12 @@ def test_headings_ask_and_promise():
     assert ("Rules", "lost things", "They lie in a box.") in facts(text)
 
 
+@pytest.mark.parametrize("key", ["{subject}", "the <|end|>", "{object} now"])
+def test_a_key_that_no_template_can_hold_is_left_alone(key):
+    table = f"| Day | {key} |\n|---|---|\n| Monday | x |\n"
+    assert facts(f"# Hut\n\n- {key}: 4\n- Size: 5\n\n{table}\n## {key}\n\nIt rains.\n") == [("Hut", "size", "5")]
+
+
 def test_what_two_pages_contradict_is_left_out():
     assert facts("# A\n\nThe hall was built in 1931.", "# B\n\nThe hall was built in 1932.") == []
     assert facts("# A\n\nThe hall was built in 1931.", "# B\n\nThe Hall was built in 1931.") == [
