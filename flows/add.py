@@ -12,7 +12,7 @@ from tasks.artifact import partial_path, write_file
 from tasks.corpus.check import listing, problems_of
 from tasks.corpus.examples import examples_of, problems_of_rows
 from tasks.corpus.raw import RELATIONS, Raw, files_of, read_raw, unknown_files, wrong_names
-from tasks.corpus.slices import Examples, history
+from tasks.corpus.slices import Examples, history, never_given
 from tasks.corpus.templates import Templates, read_templates
 from tasks.corpus.text import typed
 from tasks.documents.making import Made, make_rows, read_pages
@@ -167,7 +167,8 @@ def _older(root: Path, params: Params) -> list[Examples]:
     for name in names[len(built) :]:
         raw = read_raw(root / RAW / name)
         templates = templates.extended_by(raw.templates or Templates())
-        older.append(examples_of(name, raw, older, templates, params.dataset)[0])
+        made = examples_of(name, raw, older, templates, params.dataset)[0]
+        older = never_given([*older, made], {row["digest"] for row in made.erased})
     return older
 
 

@@ -100,8 +100,9 @@ def make_rows(
     """
     given, told = read_raw(folder), told_by(pages)
     templates = templates.extended_by(given.templates or Templates())
-    facts, contrary = _new(told.facts, given, older, templates, set(languages))
     answers, gone = _answers(told.answers, given, older)
+    asked = _asked(given, older, answers, templates)
+    facts, contrary = _new(told.facts, given, older, templates, set(languages), asked)
     texts, known = _texts(pages, given, older)
     made = _wordings(facts, templates)
     rows = [(fact.subject, fact.relation.name, fact.object) for fact in facts]
@@ -117,28 +118,46 @@ def make_rows(
 
 
 def _new(
-    facts: list[Fact], given: Raw, older: list[Examples], templates: Templates, languages: set[str]
+    facts: list[Fact], given: Raw, older: list[Examples], templates: Templates, languages: set[str], asked: "Asked"
 ) -> tuple[list[Fact], int]:
     """The facts that can be told, subjects written as they were before, without those that are asked for as others are
     and have another answer; and how many these were."""
     known = {(folded(fact["subject"]), fact["relation"]): fact["subject"] for fact in valid_facts(older).values()}
     known |= {(folded(row["subject"]), row["relation"]): row["subject"] for _, row in given.facts}
     taken = {(row["subject"], row["relation"]) for _, row in given.facts}
-    answers: dict[str, str] = {}
     kept, contrary = [], 0
     for found in facts:
         if found.relation.language not in languages:
             continue
         fact = found._replace(subject=known.get((folded(found.subject), found.relation.name), found.subject))
-        if (fact.subject, fact.relation.name) in taken:
+        if (about := (fact.subject, fact.relation.name)) in taken:
             continue
         questions = list(_questions(fact, templates))
-        if any(answers.get(question, fact.object) != fact.object for question in questions):
+        others = (asked[question] for question in questions if question in asked)
+        if any(answer != fact.object and other != about for answer, other in others):
             contrary += 1
             continue
-        answers |= dict.fromkeys(questions, fact.object)
+        asked.update(dict.fromkeys(questions, (fact.object, about)))
         kept.append(fact)
     return kept, contrary
+
+
+Asked = dict[str, tuple[str, tuple[str, str] | None]]  # what is asked: the answer, and which fact's it is
+
+
+def _asked(given: Raw, older: list[Examples], answers: list[Answer], templates: Templates) -> Asked:
+    """What is asked already: by older slices' facts that are true, by what was given, under the pages' headings."""
+    true = valid_facts(older)
+    asked: Asked = {}
+    for row in (row for each in older for row in each.train if row["prompt"] and row["fact"] in true):
+        fact = true[row["fact"]]
+        asked[folded(row["prompt"])] = row["target"], (fact["subject"], fact["relation"])
+    for _, row in given.facts:
+        wording = templates.wording(row["relation"], "en")
+        for template in wording.questions if wording else ():
+            asked[folded(filled(template, row["subject"]))] = row["object"], (row["subject"], row["relation"])
+    asked |= {folded(row["input"]): (row["target"], None) for _, row in given.examples}
+    return asked | {folded(each.question): (each.answer, None) for each in answers}
 
 
 def _questions(fact: Fact, templates: Templates) -> Iterator[str]:
@@ -155,20 +174,22 @@ def _is_known(fact: Fact, templates: Templates) -> bool:
 
 def _answers(found: list[Answer], given: Raw, older: list[Examples]) -> tuple[list[Answer], list[str]]:
     """The questions that are not known with this answer, and the hashes of older rows that answer one otherwise."""
-    taken = {row["input"] for _, row in given.examples}
-    before = {row["prompt"]: row for each in older for row in each.train if row["kind"] == "example"}
-    tested = {row["prompt"] for each in older for row in each.test}
+    taken = {folded(row["input"]) for _, row in given.examples}
+    taken |= {folded(row["prompt"]) for each in older for row in each.test}
+    before = {folded(row["prompt"]): row for each in older for row in each.train if row["kind"] == "example"}
+    erased = {row["digest"] for each in older for row in each.erased}
     answers, gone = [], []
     for each in found:
-        if unfit(each.question) or unfit(each.answer) or each.question in taken | tested:
-            continue
-        taken.add(each.question)
-        old = before.get(each.question)
-        if old and old["target"] == each.answer:
+        asks = folded(each.question)
+        old = before.get(asks)
+        if unfit(each.question) or unfit(each.answer) or asks in taken or (old and old["target"] == each.answer):
             continue
         if old:
             gone.append(digest(EXAMPLES, {"input": old["prompt"], "target": old["target"]}))
-        answers.append(each)
+        if (
+            digest(EXAMPLES, {"input": each.question, "target": each.answer}) not in erased
+        ):  # or it would be gone at once
+            answers.append(each)
     return answers, gone
 
 
@@ -179,7 +200,8 @@ def _texts(pages: list[Page], given: Raw, older: list[Examples]) -> tuple[list[t
     texts, known = [], 0
     for page in pages:
         for section in outline_of(page.text, page.title):
-            blocks = [block.text if block.kind != "paragraph" else " ".join(block.lines) for block in section.blocks]
+            prose = [block for block in section.blocks if block.kind != "code"]
+            blocks = [block.text if block.kind != "paragraph" else " ".join(block.lines) for block in prose]
             for text in _packed(blocks):
                 form = folded(text)
                 if form in seen or len(text) < SHORTEST_TEXT or unfit(text):

@@ -4,6 +4,7 @@ Parsed by markdown-it. Four kinds of blocks are told apart, as different things 
 list, a table, and code, from which nothing is.
 """
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from markdown_it.tree import SyntaxTreeNode
 _PARSER = MarkdownIt("commonmark").enable("table").disable("code")
 _HEADING, _LISTS = "heading", ("bullet_list", "ordered_list")
 _CODE = ("fence", "code_block")
+NUMBER = re.compile(r"^(?:\d+(?:\.\d+)*\.|\d+(?:\.\d+)+|\d+\))\s+(?=\S)")  # of a heading: "2.1 Prices"
 _BREAKS = {"softbreak": "\n", "hardbreak": "\n"}
 
 
@@ -44,7 +46,11 @@ def outline_of(text: str, title: str = "") -> list[Section]:
     path: dict[int, str] = {0: title} if title else {}
     sections: list[Section] = []
     blocks: list[Block] = []
-    for level, block in _blocks(SyntaxTreeNode(_PARSER.parse(text))):
+    try:
+        found = list(_blocks(SyntaxTreeNode(_PARSER.parse(text))))
+    except RecursionError:  # marks within marks: no outline, but a text
+        found = [(0, Block("paragraph", tuple(_lines(text))))]
+    for level, block in found:
         if not level:
             blocks += [block] if block.text.strip() else []
             continue
@@ -62,7 +68,7 @@ def _blocks(node: SyntaxTreeNode) -> Iterator[tuple[int, Block]]:
     """Headings with their level, other blocks with 0; of a quotation what is quoted."""
     for child in node.children:
         if child.type == _HEADING:
-            yield int(child.tag[1:]), Block("paragraph", (" ".join(_inline(child).split()),))
+            yield int(child.tag[1:]), Block("paragraph", (NUMBER.sub("", " ".join(_inline(child).split())),))
         elif child.type in _LISTS:
             yield 0, Block("list", tuple(_items(child)))
         elif child.type == "table":

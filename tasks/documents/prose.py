@@ -30,11 +30,11 @@ OTHER_BEGINNINGS = """
     this these that those there here what who which you i one all some most both each everyone everything nothing if
     when where how why but and or so on in at from for after before with since by during as to his her its their my not
     no nobody now then until through behind under above near another any every many several only please last your half
-    about us me them him"""
+    about us me them him today tomorrow yesterday tonight soon later"""
 NO_BEGINNING = frozenset(OTHER_BEGINNINGS.split())
 NO_SUBJECT = re.compile(
     r"\b(?:is|are|was|were|be|been|will|would|has|have|had|can|could|must|should|may|might|that|which|who|whose|we|you"
-    r"|they|he|she|it|then|therefore|also|because|although|but|planned|going|please)\b"
+    r"|they|he|she|it|then|therefore|also|because|although|but|planned|going|please)\b|[\"“”]"
 )
 PRONOUN = re.compile(r"(?:He|She|It|They|This|That|These|Those|His|Her|Its|Their|But|And|So)\b")
 
@@ -44,7 +44,7 @@ DATE = rf"(?P<when>(?:{MONTHS}|\d|spring|summer|autumn|winter|early|late)[^,;.()
 END = r"(?=$|[,;.()]|\s+(?:in|on|at|by|when|after|before|as|with|for|from|and|but|who|which|that|because|to|until)\b)"
 NUMBER = r"(?:\d[\d,.]*|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty)"
 THING = r"(?!(?:\S+ ){0,3}(?:and|by|too|that|which|who|to) )[a-z][a-z-]+(?: [a-z][a-z-]+){0,3}?"
-ROLE_OF = r"(?: (?:of|at|for) (?P<of>[^,;()]{2,60}?))?"
+ROLE_OF = r"(?: (?:of|at|for) (?P<of>[A-Za-z][^,;()]{1,59}?))?"
 DOES_VERBS = {
     "opens": "open", "closes": "close", "starts": "start", "begins": "begin", "ends": "end", "runs": "run",
     "meets": "meet", "leaves": "leave", "departs": "depart", "arrives": "arrive", "finishes": "finish",
@@ -81,10 +81,11 @@ DOES = re.compile(
     r" (?P<when>(?:at|on|in|from|every|each|daily|until|by|all)\b.{2,80})"
 )
 COSTS = re.compile(r"(?P<subject>[^;:()]{2,80}?) costs? (?P<object>.+)")
-AMOUNT_ENDS = re.compile(r" and |[,;]")
+AMOUNT_ENDS = re.compile(r" and |,(?!\d)|;")
 PLACED = re.compile(
     rf"{ABOUT} (?:is|are|lies|lie|stands|stand|sits) (?:located |based |situated |found )?"
-    r"(?P<object>(?:in|on|at|next to|behind|near|opposite|beside|above|below|under|between|along) .+)"
+    r"(?P<object>(?:in|on|at|next to|behind|near|opposite|beside|above|below|under|between|along)"
+    r" (?=(?:the|an?|our|your|its)\b|[A-Z\d]).+)"  # "on track" is no place
 )
 HAS = re.compile(
     rf"{ABOUT} (?:has|have|had|holds?|offers?|employs?|includes?|contains?|owns?|keeps?|seats?) "

@@ -29,8 +29,8 @@ FRONT_MATTER = re.compile(r"---[ \t]*\n(\w[\w -]*:.*?\n)(?:---|\.\.\.)[ \t]*(?:\
 FIELD = re.compile(r"^(title|date)[ \t]*:[ \t]*(.*?)[ \t]*$", re.IGNORECASE | re.MULTILINE)
 QUOTES = "\"'"
 DAY = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)")
-BESIDE = ["script", "style", "nav", "header", "footer", "aside", "form", "noscript", "template", "svg", "iframe"]
-MAIN = ("main", "article", "body")
+BESIDE = ["script", "style", "nav", "header", "footer", "aside", "noscript", "template", "svg", "iframe", "button",
+          "input", "select", "option", "textarea"]  # fmt: skip
 DATED = ("article:published_time", "article:modified_time", "date", "dc.date", "dcterms.date")
 LEFT_OPEN = re.compile(r"(?<=\w)-\n(?=[a-z])")  # a word that was parted at the end of a PDF's line
 
@@ -109,7 +109,8 @@ def _html(path: Path, content: bytes) -> tuple[str, str, str]:
     for tag in soup(BESIDE):
         if not (tag.name == "header" and tag.find("h1")):
             tag.decompose()
-    main = next(filter(None, map(soup.find, MAIN)), soup)
+    articles = soup("article")
+    main = soup.find("main") or (articles[0] if len(articles) == 1 else None) or soup.find("body") or soup
     if first := main.find("h1"):
         title = first.get_text()  # a site's name often stands behind the page's in <title>
     try:

@@ -49,7 +49,7 @@ PEOPLE = re.compile(
     r"\b(director|manager|head|chair(man|woman|person)?|president|founder|owner|teacher|coach|captain|leader|curator"
     r"|editor|author|secretary|treasurer|mayor|chef|guide|instructor|coordinator|officer|ceo|cto|cfo|lead|conductor"
     r"|minister|principal|trainer|supervisor|host|speaker|artist|architect|designer|volunteer|keeper|gardener"
-    r"|accountant|librarian|technician|organi[sz]er)\b",
+    r"|accountant|librarian|technician|organi[sz]er|baker|cook|miller|tutor|clerk|driver|warden|nurse|doctor|cleaner)\b",
     re.IGNORECASE,
 )
 PLURAL = re.compile(r"(?<![suia])s$|people$|children$", re.IGNORECASE)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from tasks.corpus.text import one_line
+from tasks.corpus.text import folded, one_line
 from tasks.documents import relations
 from tasks.documents.outline import Block, Section, outline_of
 from tasks.documents.passages import sentences
@@ -49,7 +49,11 @@ EVENT = re.compile(rf"(?:(?:{DAYS}),? )?(?:\d{{1,2}}(?:st|nd|rd|th)? (?:{MONTHS}
 HAPPENED = re.compile(r"[A-Za-z]+ed|built|made|born|written|bought", re.IGNORECASE)
 HOURS = re.compile(r"hours|times?\b|open|schedule|timetable", re.IGNORECASE)
 PLACES = re.compile(r"station|stop|road|address|place|town|city|country|venue|location|school|university")
-NO_KEY = {"note", "tip", "warning", "example", "nb", "ps", "important"}
+NO_KEY = {"note", "tip", "warning", "example", "nb", "ps", "important", "q", "a", "from", "to", "cc", "subject", "re"}
+NUMBERED = re.compile(r"\d|(?:step|part|phase|chapter|figure|table)\b", re.IGNORECASE)  # a key that begins so is none
+WRITTEN = re.compile(r"[^\W\d_]{2}")  # a key has letters
+CODE = re.compile(r"[\[\]()<>_*=`/\\]|\w\.\w")
+WHERE_TO = re.compile(r"contact|find us|visit|address|getting|directions", re.IGNORECASE)  # no subject has such hours
 IN_BRACKETS = re.compile(r"\s*\([^()]*\)")
 KEY_VALUE = re.compile(rf"([^:.!?\n\"“]{{1,{MAX_KEY}}}?)\s*:\s+(\S.*)")
 DASHED = re.compile(rf"([^:.!?\n–—\"“]{{1,{MAX_KEY}}}?)\s+[–—]\s+(\S.*)")
@@ -70,18 +74,20 @@ def told_by(pages: Sequence[Page]) -> Told:
     outlines = [(page, outline_of(page.text, page.title)) for page in pages]
     ours = _all_about(outlines)
     facts: list[Fact] = []
-    answers: dict[str, Answer] = {}
+    answers: dict[str, dict[str, Answer]] = {}
     for page, sections in outlines:
         repeated = _repeated(sections)
         for section in sections:
             place = _place(page, section, ours, repeated)
             if question := _question(section.path):
                 if answer := _beginning(" ".join(block.text for block in section.blocks if block.kind != "code")):
-                    answers.setdefault(question, Answer(question, answer, "a heading that asks", place.source))
+                    found = Answer(question, answer, "a heading that asks", place.source)
+                    answers.setdefault(folded(question), {}).setdefault(answer, found)
             else:
                 facts += _under_heading(section, place)
             facts += [fact for block in section.blocks for fact in _of_block(block, place)]
-    return Told(_agreed(filter(_usable, facts)), list(answers.values()))
+    agreed = [next(iter(same.values())) for same in answers.values() if len(same) == 1]
+    return Told([fact for fact in _agreed(facts) if _is_usable(fact)], agreed)
 
 
 def _all_about(outlines: list[tuple[Page, list[Section]]]) -> str:
@@ -144,9 +150,9 @@ def _under_heading(section: Section, place: Place) -> Iterator[Fact]:
     heading, first = place.heading if len(section.path) > 1 else "", section.blocks[0]
     if not heading or first.kind != "paragraph" or len(heading.split()) > 5 or list(_pairs(first)):
         return
-    if TOPIC.search(heading) or is_name(heading) or not heading[0].isalpha() or HANGUL.search(heading):
+    if TOPIC.search(heading) or is_name(heading) or not _is_key(heading) or HANGUL.search(heading):
         return
-    if answer := _beginning(" ".join(first.lines)):
+    if (answer := _beginning(" ".join(first.lines))) and not answer.endswith(":"):
         yield Fact(place.topic, relations.noun(lowered(heading)), answer, "heading", place.source)
 
 
@@ -185,8 +191,15 @@ def _pairs(block: Block) -> Iterator[tuple[str, str]]:
     forms = (KEY_VALUE, DASHED) if block.kind == "list" else (KEY_VALUE,)
     found = [next(filter(None, (form.fullmatch(line) for form in forms)), None) for line in block.lines]
     if block.kind == "list" or all(found):
-        pairs = ((match[1].strip(), match[2].strip()) for match in found if match)
-        yield from ((key, value) for key, value in pairs if is_usable(one_line(key)))
+        pairs = ((IN_BRACKETS.sub("", match[1]).strip(), match[2].strip()) for match in found if match)
+        yield from ((key, value) for key, value in pairs if _is_key(key))
+
+
+def _is_key(text: str) -> bool:
+    if WEEKDAY.match(text):
+        return True
+    named = is_usable(one_line(text)) and WRITTEN.search(text) and text.lower() not in NO_KEY
+    return bool(named) and not NUMBERED.match(text) and not CODE.search(text)
 
 
 def _pair(key: str, value: str, place: Place) -> Iterator[Fact]:
@@ -209,7 +222,7 @@ def _pair(key: str, value: str, place: Place) -> Iterator[Fact]:
         yield Fact(article_off(key), relation, value, "key and value", place.source)
     elif is_name(key) and (value[:1].islower() or relations.PEOPLE.search(value)):
         yield from _who(key, value, place)
-    elif len(key.split()) <= 5 and key.lower() not in NO_KEY:
+    elif len(key.split()) <= 5:
         yield from _attribute(lowered(key), value, place)
 
 
@@ -217,7 +230,7 @@ def _attribute(key: str, value: str, place: Place) -> Iterator[Fact]:
     person = value.partition(",")[0]
     is_person = bool(NAME.fullmatch(person)) and not PLACES.search(key)
     yield Fact(place.topic, relations.noun(key, who=is_person), value, "key and value", place.source)
-    if is_person:
+    if is_person and relations.PEOPLE.search(key):
         yield Fact(person, relations.definition(), key, "key and value", place.source)
 
 
@@ -225,15 +238,15 @@ def _who(name: str, value: str, place: Place) -> Iterator[Fact]:
     yield Fact(name, relations.definition(), value, "name and what it is", place.source)
     roles = ROLES.match(value)
     for role in re.split(r" (?:and|&) ", roles[1]) if roles else ():
-        if relations.PEOPLE.search(role):
+        if relations.PEOPLE.search(role) and " for " not in role:
             yield Fact(place.topic, relations.noun(lowered(role)), name, "name and what it is", place.source)
 
 
 def _hours(column: str, day: str, place: Place) -> tuple[str, Relation]:
     """Of what the hours on a day are told, and the relation: what a table or a heading calls them, or opening hours."""
     called = next((each for each in (column, place.heading) if HOURS.search(each)), "opening hours")
-    other = place.heading if place.heading != place.page and not HOURS.search(place.heading) else ""
-    return other or place.topic, relations.on_day(lowered(called), day)
+    own = place.heading != place.page and not HOURS.search(place.heading) and not WHERE_TO.search(place.heading)
+    return place.heading * own or place.topic, relations.on_day(lowered(called), day)
 
 
 def _told_by_form(key: str, value: str) -> Relation | None:
@@ -245,10 +258,14 @@ def _told_by_form(key: str, value: str) -> Relation | None:
 
 
 def _table(block: Block, place: Place) -> Iterator[Fact]:
-    header, *rows = block.rows
+    header, *rows = [tuple(IN_BRACKETS.sub("", name) for name in block.rows[0]), *block.rows[1:]]
+    if len(header) == 2 and not any(header):  # two columns without names are keys and values
+        for key, value in ((row[0].rstrip(":"), row[1]) for row in rows if len(row) == 2):
+            yield from _pair(key, value, place) if value and _is_key(key) else ()
+        return
     for row in rows:
         for column, cell in list(zip(header, row, strict=False))[1:]:
-            if cell and row[0] and is_usable(one_line(column)) and cell not in "-–—":
+            if cell and row[0] and _is_key(column) and cell not in "-–—":
                 yield Fact(*_cell(row[0], header[0], column, cell, place), cell, "table", place.source)
 
 
@@ -268,7 +285,7 @@ def _cell(name: str, kind: str, column: str, cell: str, place: Place) -> tuple[s
 # --- together ---
 
 
-def _usable(fact: Fact) -> bool:
+def _is_usable(fact: Fact) -> bool:
     texts = (fact.subject, fact.relation.name, fact.object)
     return (
         all(map(is_usable, texts))

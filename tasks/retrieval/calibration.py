@@ -57,7 +57,7 @@ def _fitted(
     settings: Retriever,
     likely: bool = False,
 ) -> dict[str, Any]:
-    """likely: also the threshold of what is shown as no more than a hint, wherever most are found rightly."""
+    """likely: also the threshold of what is shown as no more than a hint, the one with the best F1 of all."""
     mix = None
     if ranker == "hybrid" and len(to_mix) >= FEWEST and not all(each.fits.all() for each in to_mix):
         mix = fitted_mix({name: parts[name] for name in features}, to_mix)
@@ -71,7 +71,10 @@ def _fitted(
         "threshold": used,
         "lines": len(outcomes),
     }
-    return found | {"likely": min(used, threshold_of(outcomes, max_false=1.0) or used)} if likely else found
+    if not likely:
+        return found
+    hint = threshold_of(outcomes, max_false=1.0)
+    return found | {"likely": used if hint is None else min(used, hint)}
 
 
 class Query(NamedTuple):

@@ -49,7 +49,7 @@ class Finder:
         return best(self.documents.scores(message, texts), self.document_threshold, k) if texts else []
 
     def find_likely(self, message: str, texts: Sequence[str]) -> list[Found]:
-        """The best passage, if most that score so are right: one to be shown as a hint and not as the answer."""
+        """The best passage, if it is good enough to be shown as a hint: not good enough for an answer."""
         return best(self.documents.scores(message, texts), self.likely, 1) if texts else []
 
 

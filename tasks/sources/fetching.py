@@ -38,6 +38,8 @@ def fetch(source: str, out: Path | None = None) -> tuple[Path, str]:
     """
     path = _path_of(source)
     folder = (out or _place_of(source, path)).expanduser()
+    if out is not None or next(files_of(folder, WEIGHTS), None):
+        return _fetched(source, path, folder, out)
     lock = MODELS.expanduser().with_name(LOCK)
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):  # who comes second finds the model there; a kill lets go of it

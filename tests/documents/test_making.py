@@ -12,8 +12,10 @@ from tasks.corpus.check import check_slice, problems_of
 from tasks.corpus.erasure import digest
 from tasks.corpus.examples import examples_of, problems_of_rows
 from tasks.corpus.raw import MADE, read_raw
+from tasks.corpus.slices import never_given
 from tasks.corpus.templates import Templates
 from tasks.corpus.text import CONTROL, normal
+from tasks.documents import relations
 from tasks.documents.making import LONGEST_TEXT, make_rows, read_pages
 from tasks.documents.reading import Page
 from tasks.errors import BadInput
@@ -138,10 +140,33 @@ def test_korean_facts_are_told_in_korean_or_not_at_all(made):
     assert found.facts == 0 and not (folder / "facts.csv").exists()
 
 
-def test_of_a_question_that_two_pages_ask_the_first_answer_counts(made):
-    found, folder = made("one", a=HALL, b=HALL.replace("No, never.", "Sometimes."))
-    assert [row["target"] for row in rows_in(folder / "examples.jsonl")] == ["No, never."]
-    assert found.questions == 1
+def test_a_question_that_two_pages_answer_otherwise_is_left_out_and_case_makes_no_other(made):
+    found, folder = made("one", a=HALL, b=HALL.replace("No, never.", "Sometimes.").replace("May I", "May i"))
+    assert found.questions == 0 and not (folder / "examples.jsonl").exists()
+    first = examples(made("two", a=HALL)[1])
+    assert made("three", [first], a=HALL.replace("May I", "may I"))[0].questions == 0
+
+
+def test_an_answer_that_comes_back_is_not_taught_beside_the_one_that_it_takes_away(made):
+    slices = []
+    for name, answer in (("one", "No, never."), ("two", "Yes."), ("three", "No, never."), ("four", "Outside.")):
+        found, folder = made(name, slices, hall=HALL.replace("No, never.", answer))
+        new = examples_of(name, read_raw(folder), slices, Templates(), SETTINGS)[0] if any(folder.iterdir()) else None
+        slices = never_given([*slices, new], {row["digest"] for row in new.erased}) if new else slices
+        taught = {row["target"] for each in slices for row in each.train if row["prompt"] == "May I smoke?"}
+        assert taught == {"one": {"No, never."}, "two": {"Yes."}, "three": set(), "four": {"Outside."}}[name]
+
+
+def test_nothing_is_asked_with_two_answers_be_it_given_older_or_under_a_heading(made):
+    given = {"facts.csv": "subject,relation,object\nLong Hall,location,in Bath\n"}
+    text = "# Long Hall\n\n- Address: Pier 4\n\nLong Hall is a barn for concerts.\n\n## What is Long Hall?\n\nA hall.\n"
+    wording = relations.where().wording.model_dump()
+    given["relations.yaml"] = json.dumps({"relations": {"location": {"en": wording}}})
+    found, folder = made("one", given=given, hall=text)
+    assert facts_in(folder) == [("Long Hall", "location", "in Bath")] and found.contrary == 2
+    first = examples(folder)
+    found, folder = made("two", [first], hall="# Long Hall\n\n- Address: Pier 4\n")
+    assert found.contrary == 1 and found.facts == 0
 
 
 def test_long_pages_become_texts_of_a_size_that_a_model_reads(made):

