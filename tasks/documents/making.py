@@ -186,9 +186,8 @@ def _answers(found: list[Answer], given: Raw, older: list[Examples]) -> tuple[li
             continue
         if old:
             gone.append(digest(EXAMPLES, {"input": old["prompt"], "target": old["target"]}))
-        if (
-            digest(EXAMPLES, {"input": each.question, "target": each.answer}) not in erased
-        ):  # or it would be gone at once
+        now = digest(EXAMPLES, {"input": each.question, "target": each.answer})
+        if now not in erased:  # or it would be gone at once
             answers.append(each)
     return answers, gone
 

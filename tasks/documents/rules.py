@@ -100,7 +100,7 @@ def _all_about(outlines: list[tuple[Page, list[Section]]]) -> str:
     for page, _ in outlines:
         found.update({
             BEFORE_NAME.sub("", match[0]) for match in NAME.finditer(page.text)
-            if not page.text[: match.start()].lower().endswith("the ")
+            if page.text[max(0, match.start() - 4) : match.start()].lower() != "the "
         })  # fmt: skip
     name, count = max(found.items(), key=lambda item: (item[1], len(item[0])), default=("", 0))
     return name if count >= max(2, NAMED * len(outlines)) else ""
@@ -245,8 +245,8 @@ def _who(name: str, value: str, place: Place) -> Iterator[Fact]:
 def _hours(column: str, day: str, place: Place) -> tuple[str, Relation]:
     """Of what the hours on a day are told, and the relation: what a table or a heading calls them, or opening hours."""
     called = next((each for each in (column, place.heading) if HOURS.search(each)), "opening hours")
-    own = place.heading != place.page and not HOURS.search(place.heading) and not WHERE_TO.search(place.heading)
-    return place.heading * own or place.topic, relations.on_day(lowered(called), day)
+    no_subject = place.heading == place.page or HOURS.search(place.heading) or WHERE_TO.search(place.heading)
+    return place.topic if no_subject else place.heading or place.topic, relations.on_day(lowered(called), day)
 
 
 def _told_by_form(key: str, value: str) -> Relation | None:
