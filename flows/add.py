@@ -144,9 +144,10 @@ def _checked(root: Path, name: str, folder: Path, data: Path, older: list[Exampl
     Raises:
         BadInput: something is wrong with the names in the folder, or with the rows.
     """
-    pages = {path.name for path in pages_in(folder) if path.parent == folder}
-    misnamed = wrong_names(data if pages_in(folder) else folder)
-    problems = [*misnamed, *(each for each in unknown_files(folder) if each.file not in pages)]
+    pages = pages_in(folder)
+    misnamed = wrong_names(data if pages else folder)
+    beside = {path.name for path in pages if path.parent == folder}
+    problems = [*misnamed, *(each for each in unknown_files(folder) if each.file not in beside)]
     raw = read_raw(data)
     if not misnamed:
         problems += problems_of(raw, older, params.kind)

@@ -13,11 +13,11 @@ from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
 # indented text is text: of a PDF, or of a plain file, it is no code
-_PARSER = MarkdownIt("commonmark").enable("table").disable("code")
-_HEADING, _LISTS = "heading", ("bullet_list", "ordered_list")
-_CODE = ("fence", "code_block")
+PARSER = MarkdownIt("commonmark").enable("table").disable("code")
+HEADING, LISTS = "heading", ("bullet_list", "ordered_list")
+CODE = ("fence", "code_block")
 NUMBER = re.compile(r"^(?:\d+(?:\.\d+)*\.|\d+(?:\.\d+)+|\d+\))\s+(?=\S)")  # of a heading: "2.1 Prices"
-_BREAKS = {"softbreak": "\n", "hardbreak": "\n"}
+BREAKS = {"softbreak": "\n", "hardbreak": "\n"}
 
 
 class Block(NamedTuple):
@@ -47,7 +47,7 @@ def outline_of(text: str, title: str = "") -> list[Section]:
     sections: list[Section] = []
     blocks: list[Block] = []
     try:
-        found = list(_blocks(SyntaxTreeNode(_PARSER.parse(text))))
+        found = list(_blocks(SyntaxTreeNode(PARSER.parse(text))))
     except RecursionError:  # marks within marks: no outline, but a text
         found = [(0, Block("paragraph", tuple(_lines(text))))]
     for level, block in found:
@@ -67,14 +67,14 @@ def _headings(path: dict[int, str]) -> tuple[str, ...]:
 def _blocks(node: SyntaxTreeNode) -> Iterator[tuple[int, Block]]:
     """Headings with their level, other blocks with 0; of a quotation what is quoted."""
     for child in node.children:
-        if child.type == _HEADING:
+        if child.type == HEADING:
             yield int(child.tag[1:]), Block("paragraph", (NUMBER.sub("", " ".join(_inline(child).split())),))
-        elif child.type in _LISTS:
+        elif child.type in LISTS:
             yield 0, Block("list", tuple(_items(child)))
         elif child.type == "table":
             rows = [tuple(_inline(cell) for cell in row.children) for row in child.walk() if row.type == "tr"]
             yield 0, Block("table", rows=tuple(rows))
-        elif child.type in _CODE:
+        elif child.type in CODE:
             yield 0, Block("code", (child.content.rstrip("\n"),))
         elif child.type == "html_block":
             yield 0, Block("paragraph", tuple(_lines(BeautifulSoup(child.content, "html.parser").get_text())))
@@ -87,18 +87,18 @@ def _blocks(node: SyntaxTreeNode) -> Iterator[tuple[int, Block]]:
 def _items(node: SyntaxTreeNode) -> Iterator[str]:
     """The items of a list, those of lists within it behind the item that they stand under."""
     for item in node.children:
-        own = [child for child in item.children if child.type not in _LISTS]
+        own = [child for child in item.children if child.type not in LISTS]
         if text := " ".join(" ".join(_inline(child).split()) for child in own):
             yield text
         for child in item.children:
-            if child.type in _LISTS:
+            if child.type in LISTS:
                 yield from _items(child)
 
 
 def _inline(node: SyntaxTreeNode) -> str:
     """The text of a block without its marks; of a picture nothing, of a link what is shown."""
-    if node.type in _BREAKS:
-        return _BREAKS[node.type]
+    if node.type in BREAKS:
+        return BREAKS[node.type]
     if node.type in ("html_inline", "image"):
         return ""
     if node.type in ("text", "code_inline", "text_special"):

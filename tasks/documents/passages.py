@@ -13,10 +13,10 @@ from itertools import chain, pairwise, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.corpus.text import CONTROL, normal, typed, unreadable
-from tasks.documents.reading import HTML, MARKDOWN, PDF, read_page, without_front_matter
+from tasks.corpus.text import normal, typed, unreadable
+from tasks.documents.reading import HTML, MARKDOWN, PDF, read_page, text_of, without_front_matter
 from tasks.errors import BadInput
-from tasks.utf8 import content_of, decoded, refuse_binary
+from tasks.utf8 import content_of
 
 SIZE = 300  # characters of a chunk: about the 64 pieces that a retriever reads, and half of what the small model reads
 OVERLAP = 60  # characters that a chunk repeats of the one before: a short sentence
@@ -199,11 +199,4 @@ def _inside(fence: str, line: str) -> bool:
 
 def _text(path: Path) -> str:
     """The file's text in normal form: composed letters (macOS takes Hangul apart), plain spaces and line ends."""
-    content = content_of(path, MAX_BYTES)
-    refuse_binary(path, content)
-    text = decoded(path, content)
-    lines = "\n".join(text.splitlines())  # as long: a form feed ends a line, too, but no editor counts it
-    if found := CONTROL.search(lines):
-        line = text.count("\n", 0, found.start()) + 1
-        raise BadInput(f"{path}, line {line}: this has a control character (U+{ord(found[0]):04X}). Remove it.")
-    return normal(lines)
+    return normal(text_of(path, content_of(path, MAX_BYTES)))

@@ -17,6 +17,7 @@ from tasks.documents.telling import (
     MAX_OBJECT,
     MONEY,
     MONTHS,
+    SEASONS,
     WHEN,
     Fact,
     Place,
@@ -40,7 +41,7 @@ PRONOUN = re.compile(r"(?:He|She|It|They|This|That|These|Those|His|Her|Its|Their
 
 ABOUT = r"(?P<subject>[^,;:()]{2,80}?)"
 BE = r"(?:is|are|was|were)"
-DATE = rf"(?P<when>(?:{MONTHS}|\d|spring|summer|autumn|winter|early|late)[^,;.()]{{0,40}}?)"
+DATE = rf"(?P<when>(?:{MONTHS}|\d|{SEASONS}|early|late)[^,;.()]{{0,40}}?)"
 END = r"(?=$|[,;.()]|\s+(?:in|on|at|by|when|after|before|as|with|for|from|and|but|who|which|that|because|to|until)\b)"
 NUMBER = r"(?:\d[\d,.]*|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty)"
 THING = r"(?!(?:\S+ ){0,3}(?:and|by|too|that|which|who|to) )[a-z][a-z-]+(?: [a-z][a-z-]+){0,3}?"
@@ -69,8 +70,8 @@ DONE = re.compile(
 )
 DATED = re.compile(rf"\b(?:in|on|since) {DATE}{END}")
 BEGINS_DATED = re.compile(
-    rf"(?:In|On) (?P<when>(?:{MONTHS}|\d\w*|spring|summer|autumn|winter|early|late)"
-    rf"(?:,? (?:{MONTHS}|\d\w*|spring|summer|autumn|winter))*)\b"
+    rf"(?:In|On) (?P<when>(?:{MONTHS}|\d\w*|{SEASONS}|early|late)"
+    rf"(?:,? (?:{MONTHS}|\d\w*|{SEASONS}))*)\b"
 )
 BY = re.compile(rf"\bby (?P<who>{JOINED}{{0,5}}){END}")
 ACTIVE = re.compile(

@@ -1,7 +1,7 @@
 """Reads pages of Markdown, plain text, HTML or PDF: the title, the date, and the text as Markdown.
 
 Of HTML the main part is read, without menus and footers; of a PDF the text, a page behind the other, without headings
-(it has none that could be told). A date is one that the page itself names, or that its file's name begins with; when a
+(it has none that could be told). A date is one that the page itself names, or that stands in its file's name; when a
 file was written says nothing, as every copy is written anew.
 """
 
@@ -60,19 +60,30 @@ def read_page(path: Path, folder: Path) -> Page:
     Raises:
         BadInput: it can't be read, is too large, is no text of its kind, or has no text.
     """
-    content = content_of(path, MAX_BYTES) if path.suffix.lower() not in PDF else path.read_bytes()
-    title, day, text = _READERS[path.suffix.lower()](path, content)
-    text = normal("\n".join(text.splitlines()))
+    title, day, text = _READERS[path.suffix.lower()](path, content_of(path, MAX_BYTES))
+    text = normal(CONTROL.sub("", "\n".join(text.splitlines())))  # a PDF's text has some, and HTML can name them
     if not text:
         scanned = " It may be scanned; a program for text recognition makes text of it." * (path.suffix.lower() in PDF)
         raise BadInput(f"{path} has no text. Leave it out.{scanned}")
-    if found := CONTROL.search(text):
-        line = text.count("\n", 0, found.start()) + 1
-        raise BadInput(f"{path}, line {line}: this has a control character (U+{ord(found[0]):04X}). Remove it.")
     source = typed(path.relative_to(folder).as_posix())
     if unreadable(source):
         raise BadInput(f"The name of {shown(source)} has characters that can't be shown. Rename the file.")
     return Page(source, one_line(title)[:MAX_TITLE], _day(day) or _day(path.name), text)
+
+
+def text_of(path: Path, content: bytes) -> str:
+    """A text file's text.
+
+    Raises:
+        BadInput: it is no text, no UTF-8, or has a control character; by line.
+    """
+    refuse_binary(path, content)
+    text = decoded(path, content)
+    lines = "\n".join(text.splitlines())  # as long: a form feed ends a line, too, but no editor counts it
+    if found := CONTROL.search(lines):
+        line = text.count("\n", 0, found.start()) + 1
+        raise BadInput(f"{path}, line {line}: this has a control character (U+{ord(found[0]):04X}). Remove it.")
+    return lines
 
 
 def without_front_matter(text: str) -> tuple[dict[str, str], str]:
@@ -85,29 +96,26 @@ def without_front_matter(text: str) -> tuple[dict[str, str], str]:
 
 
 def _markdown(path: Path, content: bytes) -> tuple[str, str, str]:
-    refuse_binary(path, content)
-    fields, text = without_front_matter(decoded(path, content))
+    fields, text = without_front_matter(text_of(path, content))
     return fields.get("title", ""), fields.get("date", ""), text
 
 
 def _plain(path: Path, content: bytes) -> tuple[str, str, str]:
-    refuse_binary(path, content)
-    return "", "", decoded(path, content)
+    return "", "", text_of(path, content)
 
 
 def _html(path: Path, content: bytes) -> tuple[str, str, str]:
     from bs4 import BeautifulSoup
     from markdownify import ATX, MarkdownConverter
 
-    refuse_binary(path, content)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a text that looks like an address
-        soup = BeautifulSoup(decoded(path, content), "html.parser")
+        soup = BeautifulSoup(text_of(path, content), "html.parser")
     title = soup.title.get_text() if soup.title else ""
     named = {str(tag.get("property") or tag.get("name")).lower(): str(tag.get("content")) for tag in soup("meta")}
     day = next((named[name] for name in DATED if name in named), "")
     for tag in soup(BESIDE):
-        if not (tag.name == "header" and tag.find("h1")):
+        if not tag.decomposed and not (tag.name == "header" and tag.find("h1")):  # one may lie in another
             tag.decompose()
     articles = soup("article")
     main = soup.find("main") or (articles[0] if len(articles) == 1 else None) or soup.find("body") or soup
@@ -123,8 +131,6 @@ def _html(path: Path, content: bytes) -> tuple[str, str, str]:
 def _pdf(path: Path, content: bytes) -> tuple[str, str, str]:
     from pypdf import PdfReader
 
-    if len(content) > MAX_BYTES:
-        raise BadInput(f"{path} is larger than {MAX_BYTES // 1024**2} MiB. Split it into several files.")
     try:
         reader = PdfReader(io.BytesIO(content))
         if reader.is_encrypted:

@@ -10,9 +10,8 @@ MAX_OBJECT = 200  # characters of an answer
 
 DAYS = r"(?:Mon|Tues?|Wednes|Thurs?|Fri|Satur|Sun)(?:days?)?|Weds?|Sat|weekdays?|weekends?|bank holidays?"
 MONTHS = r"January|February|March|April|May|June|July|August|September|October|November|December"
-WHEN = re.compile(
-    rf"\d|\b(?:{MONTHS}|{DAYS}|noon|midnight|dawn|dusk|sunset|sunrise|spring|summer|autumn|winter)\b", re.IGNORECASE
-)
+SEASONS = "spring|summer|autumn|winter"
+WHEN = re.compile(rf"\d|\b(?:{MONTHS}|{DAYS}|noon|midnight|dawn|dusk|sunset|sunrise|{SEASONS})\b", re.IGNORECASE)
 MONEY = re.compile(
     r"[£$€₩¥]\s?\d|\d[\d.,]*\s?(?:[£$€₩¥원]|(?:euros?|pounds?|dollars?|EUR|USD|GBP)\b)|^free\b", re.IGNORECASE
 )

@@ -67,7 +67,7 @@ def load_means(
     return Means(
         find=near.find if near else finder.find if finder else None,
         find_chunks=finder.find_chunks if finder and policy != "never" else None,
-        find_likely=finder.find_likely if finder else None,
+        is_sure=finder.is_sure if finder else lambda score: True,
         answer=answer,
         chunks=settings.chunks,
         fitting=lambda contexts, message: fitting(model, tokenizer, contexts, message, longest),

@@ -58,8 +58,8 @@ class Means:
 
     Attributes:
         find: the memories that fit a message, from all texts, best first; None without a retriever.
-        find_chunks: the same of passages, with how many at most.
-        find_likely: the one passage that may help where nothing is known or found; None: such are not shown.
+        find_chunks: the same of passages, with how many at most; the best is shown as a hint where nothing is known.
+        is_sure: whether a passage of this score is more than a hint, and used for an answer.
         answer: from contexts, their log-probabilities up to a constant, and the message to what the model says.
         chunks: how many passages stand before a message at most.
         fitting: of contexts, those that the model has room for before the message, the best first.
@@ -83,7 +83,7 @@ class Means:
     knows: Callable[[str], bool] | None = None
     unknown: Callable[[str], bool] | None = None
     quote: Callable[[str, str], str] | None = None
-    find_likely: Callable[[str, list[str]], list[Found]] | None = None
+    is_sure: Callable[[float], bool] = lambda score: True
     drop: Callable[[], None] = lambda: None
     encoder: str = ""
     known: Known = field(default_factory=Known)
@@ -104,12 +104,13 @@ def take_turn(
     now = now or datetime.now().astimezone()
     asked = neutralised(message[-MAX_MESSAGE:], means.markers)
     memory = _memory(connection, user, asked, means, now)
-    found = [memory] if memory else _passages(connection, user, asked, means)
+    passages = [] if memory else _passages(connection, user, asked, means)
+    found = [memory] if memory else [each for each in passages if means.is_sure(each.score)]
     retrieved = _before(found, neutral_memory if memory else neutralised, asked, means)
     if retrieved and not memory and means.quote:
         return Turn(visible(means.quote(retrieved[0].text, asked)), retrieved[:1], None)
     if not retrieved and means.unknown and means.unknown(asked):
-        return _not_known(connection, user, asked, means)
+        return _not_known(asked, passages[:1], means)
     weights = [math.log(max(each.score, SMALLEST)) for each in retrieved]
     said, to_remember = split_answer(means.answer([each.text for each in retrieved], weights, asked))
     if means.unknown and to_remember and not is_told(to_remember[1], message):
@@ -189,17 +190,11 @@ def _passages(connection: sqlite3.Connection, user: str, message: str, means: Me
     return [Retrieved(chunks[place].text, score, _place_of(chunks[place])) for place, score in found[: means.chunks]]
 
 
-def _not_known(connection: sqlite3.Connection, user: str, message: str, means: Means) -> Turn:
-    """That the model does not know, and the passage of the user's documents that may help, if there is one."""
-    korean = bool(HANGUL.search(message))
-    said = UNKNOWN_KO if korean else UNKNOWN
-    chunks = chunks_of(connection, user) if means.find_likely else []
-    found = means.find_likely(message, [chunk.under_heading for chunk in chunks]) if means.find_likely else []
-    if not found:
-        return Turn(said, (), None)
-    chunk, hint = chunks[found[0].place], HINT_KO if korean else HINT
-    text = neutralised(chunk.text[:MAX_BEFORE], means.markers)
-    return Turn(f"{said}{hint} {visible(text)}", (Retrieved(text, found[0].score, _place_of(chunk)),), None)
+def _not_known(message: str, likely: list[Retrieved], means: Means) -> Turn:
+    """That the model does not know, and the passage that may help, if there is one."""
+    said, hint = (UNKNOWN_KO, HINT_KO) if HANGUL.search(message) else (UNKNOWN, HINT)
+    shown = [each._replace(text=neutralised(each.text[:MAX_BEFORE], means.markers)) for each in likely]
+    return Turn("".join([said, *(f"{hint} {visible(each.text)}" for each in shown)]), tuple(shown), None)
 
 
 def _place_of(chunk: Chunk) -> str:

@@ -45,12 +45,12 @@ class Finder:
         return best(self.memories.scores(message, texts), self.threshold, k) if texts else []
 
     def find_chunks(self, message: str, texts: Sequence[str], k: int) -> list[Found]:
-        """The passages at or above the documents' threshold, best first, `k` at most."""
-        return best(self.documents.scores(message, texts), self.document_threshold, k) if texts else []
+        """The passages that are good enough for a hint at least, best first, `k` at most: see `is_sure`."""
+        return best(self.documents.scores(message, texts), self.likely, k) if texts else []
 
-    def find_likely(self, message: str, texts: Sequence[str]) -> list[Found]:
-        """The best passage, if it is good enough to be shown as a hint: not good enough for an answer."""
-        return best(self.documents.scores(message, texts), self.likely, 1) if texts else []
+    def is_sure(self, score: float) -> bool:
+        """Whether a passage of this score is good enough for an answer: at or above the documents' threshold."""
+        return score >= self.document_threshold - TOLERANCE
 
 
 def load_finder(retriever: Path) -> Finder | None:

@@ -95,6 +95,12 @@ def test_pages_beside_data_must_lie_in_a_folder_of_their_own(tmp_path):
     assert pages_in(tmp_path / "nowhere") == []
 
 
+def test_what_a_pdf_or_html_has_of_control_characters_is_left_out(tmp_path):
+    assert "Dogs are welcome." in page(tmp_path, "rules.pdf", pdf_of("Dogs\\001 are\\007 welcome.")).text
+    nested = "<footer><nav><button>b</button></nav></footer><p>Dogs &#7;are welcome.</p>"
+    assert page(tmp_path, "a.html", nested).text == "Dogs are welcome."
+
+
 def test_pages_in_forms_and_of_several_articles_are_read_whole(tmp_path):
     items = "<article><p>one</p></article><article><p>two</p></article><nav>menu</nav><button>go</button>"
     read = page(tmp_path, "a.html", f"<html><body><form><h1>News</h1>{items}</form></body></html>")

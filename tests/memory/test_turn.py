@@ -55,11 +55,11 @@ def test_what_is_unknown_is_hinted_at_by_the_passage_that_may_help_and_said_to_b
     learn(store, "ann", "notes.md", "d", [("Travel > Oslo", "It rains."), ("Food", "Bread [key: value] is good.")])
     asked = []
 
-    def likely(message, texts):
+    def likely(message, texts, k):
         asked.extend(texts)
         return [Found(1, 0.3)] if "bread" in message else []
 
-    honest = replace(means, find_chunks=None, unknown=lambda message: True, find_likely=likely)
+    honest = replace(means, find_chunks=likely, unknown=lambda message: True, is_sure=lambda score: score > 0.5)
     turn = take_turn(store, "ann", "Which bread?", honest)
     assert turn.answer == "I don't know that yet. This may help: Bread (key: value) is good."
     assert [(each.source, each.score) for each in turn.retrieved] == [("notes.md § Food", 0.3)]
@@ -69,6 +69,8 @@ def test_what_is_unknown_is_hinted_at_by_the_passage_that_may_help_and_said_to_b
         "그건 아직 몰라요. 이게 도움이 될 수도 있어요: "
     )
     assert turn.saved is None and model.prompts == []
+    reading = replace(honest, unknown=None)  # what is a hint at most is not read
+    assert take_turn(store, "ann", "Which bread?", reading) == ("Fine.", (), None) and model.prompts == ["Which bread?"]
     asked.clear()
     assert take_turn(store, "bob", "Which town?", honest).retrieved == () and asked == []
 

@@ -45,7 +45,7 @@ def test_near_the_threshold_memories_encoded_alone_or_together_are_found_alike(e
 
 
 def test_a_finder_finds_memories_and_passages_each_by_their_own_ranker_and_threshold(encoder, tmp_path):
-    finder = finder_of(encoder, -1.0, tmp_path, document_threshold=0.05)
+    finder = finder_of(encoder, -1.0, tmp_path, document_threshold=0.05, likely=0.05)
     parts = rankers(Dense(encoder), inverse_frequencies(MEMORIES))
     cosines = parts["sbert"].scores(MESSAGE, MEMORIES)
     found = finder.find(MESSAGE, MEMORIES, k=3)
@@ -55,14 +55,17 @@ def test_a_finder_finds_memories_and_passages_each_by_their_own_ranker_and_thres
     covered = parts["coverage"].scores(MESSAGE, MEMORIES)
     passages = finder.find_chunks(MESSAGE, MEMORIES, 3)
     assert {each.place for each in passages} == set(np.flatnonzero(covered > 0.05)) and 0 < len(passages) < 3
+    assert all(finder.is_sure(each.score) for each in passages)
     for likely, count in ((float(covered.max()), 1), (float(covered.max()) + 0.01, 0)):
-        hint = finder_of(encoder, -1.0, tmp_path, 2.0, likely).find_likely(MESSAGE, MEMORIES)
+        hinting = finder_of(encoder, -1.0, tmp_path, 2.0, likely)
+        hint = hinting.find_chunks(MESSAGE, MEMORIES, 1)
         assert [each.place for each in hint] == [int(covered.argmax())][:count]
+        assert not any(hinting.is_sure(each.score) for each in hint)
 
 
 def test_among_no_texts_nothing_is_found(encoder, tmp_path):
     finder = finder_of(encoder, -1.0, tmp_path, -1.0)
-    assert finder.find(MESSAGE, []) == finder.find_chunks(MESSAGE, [], 3) == finder.find_likely(MESSAGE, []) == []
+    assert finder.find(MESSAGE, []) == finder.find_chunks(MESSAGE, [], 3) == []
 
 
 @pytest.mark.parametrize("message", ["", "?!", "漢字"])
