@@ -4,7 +4,6 @@ import filecmp
 import shutil
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 from flows import graph as graphs
 from flows.locks import only_run
@@ -19,7 +18,7 @@ from tasks.documents.making import Made, make_rows, read_pages
 from tasks.documents.reading import pages_in
 from tasks.errors import BadInput
 from tasks.params import PARAMS, Params, is_slice_name, load_params
-from tasks.strict_yaml import compose_yaml, last_leaf
+from tasks.params_text import with_line, with_settings
 
 RAW = Path("data/raw")
 EXAMPLES = Path("data/examples")
@@ -37,10 +36,10 @@ def add_slice(root: Path, name: str, folder: Path) -> str:
     """
     name = typed(name)
     with only_run(root, "add"):
-        params = load_params(root / PARAMS)
+        params = load_params(root / PARAMS, empty=True)
         _check_name(name, params)
         older = _older(root, params)
-        last = list(params.timeline)[-1]
+        last = next(reversed(params.timeline), None)
         target = root / RAW / name
         ours = not target.exists()
         before = (root / PARAMS).read_text(encoding="utf-8")
@@ -58,7 +57,7 @@ def add_slice(root: Path, name: str, folder: Path) -> str:
             if large:
                 _track(root, target)
             _append(root, name, params)
-            _check_graph(root, name, last)
+            _check_graph(root, name, last or name)
         except BaseException:
             if (root / PARAMS).read_text(encoding="utf-8") != before:
                 write_file(root / PARAMS, before.encode())
@@ -68,7 +67,8 @@ def add_slice(root: Path, name: str, folder: Path) -> str:
                 target.with_name(f"{name}.dvc").unlink(missing_ok=True)
             raise
     kept = f"DVC keeps the data (commit {RAW / name}.dvc)" if large else f"commit {RAW / name}"
-    done = f"Added {name} after {last}: {kept} and {PARAMS} with git. Next: `perennial run`."
+    place = f"after {last}" if last else "as the first slice"
+    done = f"Added {name} {place}: {kept} and {PARAMS} with git. Next: `perennial run`."
     more = (str(made or ""), _normalised(raw.normalised), _not_learnt(len(raw.texts), params))
     return "\n".join(filter(None, (done, *more)))
 
@@ -94,25 +94,15 @@ def with_slice(text: str, name: str, params: Params) -> str:
     Lines are inserted and none is rewritten, so comments and the quotes of the keys stay: DVC drops a whole
     group of stages without a word when a key is a bare number.
     """
+    if not params.timeline:
+        text = with_line(text, "timeline", f'"{name}": {{previous: base}}')
+        return with_settings(text, {"pretrain": {"slice": name}})
     last = list(params.timeline)[-1]
-    text = _with_line(text, "timeline", f'"{name}": {{previous: "{last}"}}')
+    text = with_line(text, "timeline", f'"{name}": {{previous: "{last}"}}')
     if params.reference:
         source = f"{last}/naive" if last in params.reference else f"{last}/lm"
-        text = _with_line(text, "reference", f'"{name}": {{previous: {source}}}')
+        text = with_line(text, "reference", f'"{name}": {{previous: {source}}}')
     return text
-
-
-def _with_line(text: str, section: str, line: str) -> str:
-    document: Any = compose_yaml(text, PARAMS)
-    node = next(value for key, value in document.value if key.value == section)
-    if node.flow_style:
-        raise BadInput(f"{PARAMS}: write '{section}' with one slice per line, so that a line can be added.")
-    first, last = node.value[0][0], last_leaf(node)
-    lines = text.splitlines(keepends=True)
-    if not lines[-1].endswith("\n"):
-        lines[-1] += "\n"
-    lines.insert(last.end_mark.line + 1, " " * first.start_mark.column + line + "\n")
-    return "".join(lines)
 
 
 def _check_name(name: str, params: Params) -> None:

@@ -1,5 +1,5 @@
-"""The command line: `perennial run | presets | plan | status | add | remove | erase | chat | learn | memory | compare |
-promote | methods | fetch-model | report | push | pull`."""
+"""The command line: `perennial init | run | presets | plan | status | add | remove | erase | chat | learn | memory |
+compare | promote | methods | fetch-model | report | push | pull`."""
 
 import sys
 import traceback
@@ -83,6 +83,21 @@ def presets(verbose: Verbose = False) -> None:
     from flows.presets import print_presets
 
     print_presets(enter(verbose), console)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder, or a project after an update of Perennial.")],
+    preset: Annotated[
+        list[str] | None, typer.Option(parser=typed, metavar="NAME", help="With its settings; may be repeated.")
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Make a project of your own, which uses the installed package; in one that is there, take up an update of it."""
+    hush(verbose)
+    from flows.init import init_project
+
+    console.print(escape(init_project(folder, preset or [], console)), highlight=False, soft_wrap=True)
 
 
 @app.command()

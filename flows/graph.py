@@ -55,7 +55,7 @@ def opened(root: Path, targets: tuple[str, ...] = ()) -> Iterator[Graph]:
     _refuse_unreadable(root)
     show_models(root)
     _make_canary(root)
-    config = None if _in_git(root) else {"core": {"no_scm": True}}
+    config = None if in_git(root) else {"core": {"no_scm": True}}
     with ExitStack() as stack:
         try:
             repo = stack.enter_context(Repo(str(root), config=config, _wait_for_lock=True))
@@ -151,7 +151,7 @@ def _in_order(repo: Any, targets: tuple[str, ...]) -> list[Any]:
     return list(networkx.lexicographical_topological_sort(graph.reverse(), key=key))
 
 
-def _in_git(root: Path) -> bool:
+def in_git(root: Path) -> bool:
     return any((folder / ".git").exists() for folder in (root, *root.parents))
 
 

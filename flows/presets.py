@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.locks import only_run
+from flows.starter import shipped
 from tasks.artifact import write_file
 from tasks.params import PARAMS, load_params
 from tasks.presets import PRESETS, SMALL, Preset, laid_over, names, read_preset
@@ -16,8 +17,8 @@ from tasks.utf8 import read_utf8
 def print_presets(root: Path, console: Console) -> None:
     """A line for each preset: what it is, what it needs."""
     table = Table("preset", "what", "parameters", "licence", "memory", "time")
-    for name in names(root / PRESETS):
-        about = read_preset(name, root / PRESETS).about
+    for name in names(*_folders(root)):
+        about = read_preset(name, *_folders(root)).about
         needs = (each or "not measured" for each in (about.parameters, about.licence, about.memory, about.time))
         table.add_row(name, *map(escape, (about.what, *needs)))
     console.print(table)
@@ -31,8 +32,8 @@ def take_presets(root: Path, chosen: list[str], console: Console) -> None:
         BadInput: there is no such preset, it does not fit, or its model can't be had.
         Busy: a run is at work, with the settings as they are.
     """
-    presets, small = [read_preset(name, root / PRESETS) for name in chosen], read_preset(SMALL, root / PRESETS)
-    load_params(root / PARAMS)  # what is wrong there is no preset's fault
+    small, *presets = [read_preset(name, *_folders(root)) for name in (SMALL, *chosen)]
+    load_params(root / PARAMS, empty=True)  # what is wrong there is no preset's fault
     before = read_utf8(root / PARAMS)
     after = laid_over(before, presets, small)
     for preset in presets:
@@ -40,8 +41,13 @@ def take_presets(root: Path, chosen: list[str], console: Console) -> None:
     if after != before:
         with only_run(root):  # read again: a slice may have been added while a model was fetched
             write_file(root / PARAMS, laid_over(read_utf8(root / PARAMS), presets, small).encode())
-        told = ", ".join(f"presets/{name}.yaml" for name in chosen)
-        console.print(f"{PARAMS} has the settings of {told} now (`git diff {PARAMS}`).", highlight=False)
+        told = f"{'preset' if len(chosen) == 1 else 'presets'} {', '.join(chosen)}"
+        console.print(f"{PARAMS} has the settings of the {told} now (`git diff {PARAMS}`).", highlight=False)
+
+
+def _folders(root: Path) -> tuple[Path, Path]:
+    """The project's own presets, and those that come with Perennial."""
+    return root / PRESETS, shipped() / PRESETS
 
 
 def _bring(preset: Preset, console: Console) -> None:

@@ -9,7 +9,6 @@ import shutil
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from flows import graph as graphs
 from flows.add import RAW
@@ -19,7 +18,7 @@ from tasks.artifact import write_file
 from tasks.corpus.raw import ERASED
 from tasks.errors import BadInput
 from tasks.params import PARAMS, Params, is_slice_name, load_params
-from tasks.strict_yaml import compose_yaml, last_leaf
+from tasks.params_text import without
 
 REMOVED = Path(".perennial/removed")
 SECTIONS = ("timeline", "reference")
@@ -63,24 +62,9 @@ def remove_slices(root: Path, name: str, with_later: bool = False) -> str:
 
 def without_slices(text: str, names: list[str]) -> str:
     """The text of params.yaml without these slices; no other line changes, but `reference:` where nothing is left."""
-    lines = text.splitlines(keepends=True)
-    document: Any = compose_yaml(text, PARAMS)
-    sections = {key.value: (key, value) for key, value in document.value}
-    gone: set[int] = set()
     for section in SECTIONS:
-        name, node = sections[section]
-        entries = [(key, value) for key, value in node.value if key.value in names]
-        if not entries:
-            continue
-        if node.flow_style:
-            raise BadInput(f"{PARAMS}: write '{section}' with one slice per line, so that a line can be taken out.")
-        for key, value in entries:
-            gone.update(range(key.start_mark.line, last_leaf(value).end_mark.line + 1))
-        if len(entries) == len(node.value):
-            place = lines[name.end_mark.line].index(":", name.end_mark.column) + 1
-            line = lines[name.end_mark.line]
-            lines[name.end_mark.line] = f"{line[:place]} {{}}{line[place:]}"
-    return "".join(line for number, line in enumerate(lines) if number not in gone)
+        text = without(text, (section,), names)
+    return text
 
 
 def _from(name: str, params: Params, with_later: bool) -> list[str]:

@@ -6,14 +6,17 @@ to the code that it tells.
 
 import ast
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 from tasks.errors import BadInput
+from tasks.litter import is_litter
 
 PACKAGE = "tasks"
 ROOT = Path(__file__).parent
+CODE = "code.json"  # of a project without code of its own: the sums of the installed package's, by step
 # How settings and files are read, steps called, folders written and runs shown. What they decide is known by other
 # means: the settings themselves, the bytes of inputs and outputs. An edit here must not retrain years.
 PLUMBING = tuple(
@@ -24,18 +27,23 @@ PLUMBING = tuple(
 
 
 def refuse_other_code(project: Path) -> None:
-    """Refuse to work on a project with the code of another checkout: DVC would record the project's own for it.
+    """Refuse to work on a project with other code than its own: DVC would record the project's for it.
 
-    A project without a `tasks/` of its own has the installed package's.
+    A project without a `tasks/` of its own has the installed package's, as code.json says.
 
     Raises:
-        BadInput: the project has one, and another was imported.
+        BadInput: another was imported.
     """
     own = project / PACKAGE
     if own.is_dir() and not own.samefile(ROOT):
         raise BadInput(
             f"The code that runs is {ROOT}, and this project's own is {own.resolve()}: use the project's own "
             "environment, or install its code into this one (`pip install -e .` in the project's folder)."
+        )
+    if (noted := project / CODE).is_file() and not own.is_dir() and not _is_noted(noted):
+        raise BadInput(
+            f"Another version of Perennial is installed than {noted} names. `perennial init .` in the project's folder "
+            "takes it up, and the steps whose code it changes run again; to stay with the old one, install that."
         )
 
 
@@ -61,10 +69,26 @@ def code_of(*modules: str, without: tuple[str, ...] = (), plumbing: tuple[str, .
 
 def code_sum(*modules: str, without: tuple[str, ...] = ()) -> str:
     """SHA-256 of the names and bytes of `code_of`."""
+    return sum_of(code_of(*modules, without=without))
+
+
+def sum_of(paths: Iterable[Path]) -> str:
+    """SHA-256 of the names and bytes of modules: of all in a folder, where one is named."""
     total = hashlib.sha256()
-    for path in code_of(*modules, without=without):
+    for path in sorted({module for each in paths for module in _modules(each)}):
         total.update(f"{path.relative_to(ROOT).as_posix()} {_digest(path)}\n".encode())
     return total.hexdigest()
+
+
+def _modules(path: Path) -> list[Path]:
+    return [each for each in path.rglob("*.py") if not is_litter(each.name)] if path.is_dir() else [path]
+
+
+def _is_noted(noted: Path) -> bool:
+    try:
+        return bool(json.loads(noted.read_text(encoding="utf-8"))["all"] == sum_of([ROOT]))
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 @cache

@@ -86,7 +86,7 @@ class Retriever(Fitting):
 
 
 class Pretrain(Section):
-    slice: str
+    slice: str | None  # None while the timeline is empty
     model: Model
     layers: Positive
     width: Positive
@@ -303,8 +303,6 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _slices_form_a_chain(self) -> "Params":
-        if not self.timeline:
-            raise ValueError("timeline is empty: name at least one slice")
         before = BASE
         for name, item in self.timeline.items():
             if not is_slice_name(name):
@@ -312,8 +310,8 @@ class Params(Section):
             if item.previous != before:
                 raise ValueError(f"slice '{name}' must follow '{before}', not '{item.previous}'")
             before = name
-        if self.pretrain.slice != next(iter(self.timeline)):
-            raise ValueError(f"pretrain.slice must be the oldest slice, '{next(iter(self.timeline))}'")
+        if self.pretrain.slice != (oldest := next(iter(self.timeline), None)):
+            raise ValueError(f"pretrain.slice must be the oldest slice, {repr(oldest) if oldest else 'null'}")
         if unknown := self.reference.keys() - self.timeline.keys():
             raise ValueError(f"reference names slices that the timeline lacks: {', '.join(sorted(unknown))}")
         for name, item in self.reference.items():
@@ -330,15 +328,22 @@ def is_slice_name(name: str) -> bool:
     return bool(SLICE_NAME.fullmatch(name)) and name not in RESERVED and not passed_over
 
 
-def load_params(path: Path = PARAMS) -> Params:
+def load_params(path: Path = PARAMS, empty: bool = False) -> Params:
     """Read and check params.yaml.
 
+    Args:
+        path: the file.
+        empty: whether the timeline may be.
+
     Raises:
-        BadInput: the file is missing, no YAML, or a key is unknown, missing or out of range.
+        BadInput: the file is missing, no YAML, or a key is unknown, missing or out of range, or there is no slice yet.
     """
     if not path.exists():
         raise BadInput(f"There is no {path}. Run the command in the project's folder.")
     try:
-        return Params.model_validate(read_yaml(path))
+        params = Params.model_validate(read_yaml(path))
     except ValidationError as error:
         raise BadInput(f"{path}: {mistake(error)}.") from error
+    if not params.timeline and not empty:
+        raise BadInput(f"{path}: the timeline is empty. `perennial add SLICE FOLDER` gives it its first slice.")
+    return params

@@ -26,7 +26,7 @@ def page():
 
 def test_a_preset_is_laid_over_params_yaml_once(root, page):
     take_presets(root, ["replay"], page)
-    assert "params.yaml has the settings of presets/replay.yaml now (`git diff params.yaml`)." in page.file.getvalue()
+    assert "params.yaml has the settings of the preset replay now (`git diff params.yaml`)." in page.file.getvalue()
     params = load_params(root / "params.yaml")
     assert (params.stage2.how, params.keep.rows, list(params.timeline)) == ("refit", "all", ["one", "two"])
     before = (root / "params.yaml").stat().st_mtime_ns
