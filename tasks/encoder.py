@@ -20,6 +20,7 @@ def encoder(settings: Encoder, seed: int, topics: Path, out: Path, log: Log, pre
     from safetensors.numpy import save_file
 
     from tasks.retrieval.encoder import build_encoder, load_encoder, save_encoder, shorten
+    from tasks.retrieval.head_training import save_states
     from tasks.retrieval.pretrained import write_base
     from tasks.retrieval.rankers import inverse_frequencies
     from tasks.retrieval.search import FREQUENCIES, IDF, MODEL
@@ -37,6 +38,8 @@ def encoder(settings: Encoder, seed: int, topics: Path, out: Path, log: Log, pre
         else:
             made = load_encoder(settings.model)
             shorten(made, settings.max_length)
+            if settings.frozen:
+                save_states(made, train, folder)
         save_encoder(made, folder / MODEL)
         write_base(folder, None if settings.model == SMALL else pretrained)
         save_file({IDF: inverse_frequencies(texts)}, folder / FREQUENCIES)

@@ -76,6 +76,7 @@ class Encoder(Fitting):
     width: Positive
     max_length: Positive
     copies: Positive
+    frozen: bool = False  # of a pretrained one a head over its states is trained, and not itself
 
 
 class Retriever(Fitting):
@@ -83,6 +84,7 @@ class Retriever(Fitting):
     ranker: Literal["hybrid", "sbert", "dpr", "tfidf", "bm25"]
     threshold: Annotated[float, Field(ge=-1, le=1)]
     max_false: Annotated[float, Field(gt=0, lt=1)]
+    calibration: Literal["all", "slices"] = "all"
 
 
 class Pretrain(Section):
@@ -287,6 +289,14 @@ class Params(Section):
         except (AttributeError, KeyError, TypeError):
             return sections  # what is missing, or no mapping, is told below
         return {**sections, "comparison": {**sections["comparison"], "entries": completed}}
+
+    @model_validator(mode="after")
+    def _what_is_frozen_was_trained(self) -> "Params":
+        if self.encoder.frozen and self.encoder.model == SMALL:
+            raise ValueError("encoder.frozen is for a pretrained encoder, and encoder.model is small: set it to false")
+        if self.encoder.frozen and self.retriever.ranker == "dpr":
+            raise ValueError("retriever.ranker dpr trains two encoders, and encoder.frozen keeps one as it is")
+        return self
 
     @model_validator(mode="after")
     def _there_is_something_to_rehearse(self) -> "Params":

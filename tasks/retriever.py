@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 SCATTER_ROWS = 2000
+VARIATIONS = 3  # of each of the slices' messages, for a head
 
 
 def retriever(settings: Retriever, seed: int, pairs: Path, encoder: Path, out: Path, log: Log) -> None:
@@ -25,6 +26,8 @@ def retriever(settings: Retriever, seed: int, pairs: Path, encoder: Path, out: P
     from tasks.retrieval.calibration import calibrated
     from tasks.retrieval.encoder import load_encoder, save_encoder, two_towers
     from tasks.retrieval.evaluation import evaluate_retriever
+    from tasks.retrieval.head import Headed, save_head
+    from tasks.retrieval.head_training import STATES, known_states, load_states, trained_head
     from tasks.retrieval.pretrained import retriever_for
     from tasks.retrieval.rankers import Dense
     from tasks.retrieval.search import FREQUENCIES, IDF, MODEL, RANKING, rankers
@@ -43,22 +46,34 @@ def retriever(settings: Retriever, seed: int, pairs: Path, encoder: Path, out: P
         model = two_towers(model)
     groups = key_groups([*topics, *held_out], lines["synonyms"])
     topics, held_out = ([line._replace(group=groups(line.key)) for line in each] for each in (topics, held_out))
+    own = [TopicLine(key, value, message, groups(key)) for key, value, message, _ in lines["train"]]
+    variants = artifact.read_json(encoder / "variants.json")
     with artifact.writing(out) as folder:
-        if len(train):
-            own = [TopicLine(key, value, message, groups(key)) for key, value, message, _ in lines["train"]]
-            variants = artifact.read_json(encoder / "variants.json")
+        dense = plain = Dense(model)
+        if (encoder / STATES).exists():
+            own = [*own, *_in_other_words(own * VARIATIONS, variants, Random(seed))]
+            states = load_states(model, topics, encoder) | known_states(model, own)
+            head = trained_head(model, settings, seed, log, (own, topics), states)
+            save_head(head, folder)
+            dense = Headed(model, head)
+        elif len(train):
             _train(model, settings, seed, log, own, topics, train, variants)
         save_encoder(model, folder / MODEL)
         shutil.copy(encoder / FREQUENCIES, folder / FREQUENCIES)
         idf = load_file(folder / FREQUENCIES)[IDF]
-        parts = rankers(Dense(model), idf)
+        parts = rankers(dense, idf)
         calibration = [TopicLine(key, value, message, groups(key)) for key, value, message, _ in lines["calibration"]]
-        ranking = calibrated(settings, seed, parts, calibration, held_out, questions)
+        ranking = calibrated(settings, seed, parts, calibration, held_out, questions, rankers(plain, idf))
         artifact.write_json(folder / RANKING, ranking)
         metrics, scatter = evaluate_retriever(parts, ranking["memories"], test, lines["test"], lines["synonyms"])
         artifact.write_json(folder / "metrics.json", metrics)
         spread = scatter.sample(min(SCATTER_ROWS, len(scatter)), random_state=seed).sort_index()
         spread.round(6).to_csv(folder / "scatter.csv", index=False, lineterminator="\n")
+
+
+def _in_other_words(lines: list[TopicLine], variants: dict[str, Any], random: Random) -> list[TopicLine]:
+    words, frames = variants["words"], variants["frames"]
+    return [line._replace(message=varied(line.message, words, frames, random)) for line in lines]
 
 
 def _train(
@@ -78,7 +93,6 @@ def _train(
     rows = settings.steps * settings.batch_size
     half = rows // 2 if topics else rows
     own, topics = (random.sample(lines * (half // len(lines) + 1), half) if lines else [] for lines in (own, topics))
-    words, frames = variants["words"], variants["frames"]
-    own = [line._replace(message=varied(line.message, words, frames, random)) for line in own]
+    own = _in_other_words(own, variants, random)
     ranking = ranking_rows([*own, *topics], rows, seed)
     train_encoder(model, settings, seed, log, {"ranking": ranking, "pairs": pair_rows(pairs)})

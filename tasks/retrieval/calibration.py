@@ -28,6 +28,7 @@ def calibrated(
     own: Sequence[TopicLine],
     topics: Sequence[TopicLine],
     questions: Sequence[Mapping[str, str]],
+    for_documents: Mapping[str, Ranker] | None = None,
 ) -> dict[str, Any]:
     """What ranking.json holds: for memories and for documents the ranker, the mix's weights, the threshold.
 
@@ -38,13 +39,18 @@ def calibrated(
         own: the slices' lines for calibration.
         topics: the topics' lines that were held out.
         questions: to facts, with the statements that answer them.
+        for_documents: other rankers for passages; None: the same.
     """
-    queries = [*line_queries(own, len(own), seed), *line_queries(topics, CANDIDATES, seed)]
-    memories = _fitted(settings.ranker, HYBRID, parts, queries, queries, settings)
+    owned = line_queries(own, len(own), seed)
+    queries = [*owned, *line_queries(topics, CANDIDATES, seed)]
+    enough = settings.calibration == "slices" and not _too_few(len(owned), settings.max_false)
+    memories = _fitted(settings.ranker, HYBRID, parts, queries, owned if enough else queries, settings)
     passages = question_queries(questions, seed)
     documents = UNCALIBRATED
     if len(passages) >= 2 * FEWEST:
-        documents = _fitted("hybrid", PASSAGES, parts, passages[::2], passages[1::2], settings, likely=True)
+        documents = _fitted(
+            "hybrid", PASSAGES, for_documents or parts, passages[::2], passages[1::2], settings, likely=True
+        )
     return {"memories": memories, "documents": documents}
 
 
@@ -138,7 +144,7 @@ def threshold_of(outcomes: Sequence[Outcome], max_false: float) -> float | None:
         None if there are fewer than eight messages, or too few for the bound: 24 at 0.04. If no threshold keeps the
         bound: just above the highest score.
     """
-    if len(outcomes) < FEWEST or 1 / (len(outcomes) + 1) > max_false:
+    if _too_few(len(outcomes), max_false):
         return None
     others = np.array([each.other for each in outcomes])
     scores = np.array([each.score for each in outcomes])
@@ -153,6 +159,10 @@ def threshold_of(outcomes: Sequence[Outcome], max_false: float) -> float | None:
         if f1 > best_f1:
             best, best_f1 = candidate, float(f1)
     return best
+
+
+def _too_few(messages: int, max_false: float) -> bool:
+    return messages < FEWEST or 1 / (messages + 1) > max_false
 
 
 def line_queries(lines: Sequence[TopicLine], most: int, seed: int) -> list[Query]:

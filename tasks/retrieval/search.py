@@ -28,7 +28,7 @@ class Finder:
     """A trained retriever: a ranker for memories and one for documents, each with its calibrated threshold."""
 
     folder: Path
-    encoder: Dense
+    encoder: Dense  # of messages and memories
     memories: Ranker
     documents: Ranker
     threshold: float
@@ -66,14 +66,19 @@ def load_finder(retriever: Path) -> Finder | None:
     from safetensors.numpy import load_file
 
     from tasks.retrieval.encoder import load_encoder
+    from tasks.retrieval.head import Headed, load_head
 
     ranking = artifact.read_json(retriever / RANKING)
-    parts = rankers(Dense(load_encoder(retriever / MODEL)), load_file(retriever / FREQUENCIES)[IDF])
-    kinds = ("memories", "documents")
-    memories, documents = (chosen(ranking[kind]["ranker"], ranking[kind]["mix"], parts) for kind in kinds)
+    encoder, head = load_encoder(retriever / MODEL), load_head(retriever)
+    plain, idf = Dense(encoder), load_file(retriever / FREQUENCIES)[IDF]
+    dense = Headed(encoder, head) if head else plain
+    kinds = {"memories": dense, "documents": plain}
+    memories, documents = (
+        chosen(ranking[kind]["ranker"], ranking[kind]["mix"], rankers(each, idf)) for kind, each in kinds.items()
+    )
     threshold, sure = (ranking[kind]["threshold"] for kind in kinds)
     likely = ranking["documents"].get("likely", sure)  # an older retriever has none
-    return Finder(retriever, parts["sbert"], memories, documents, threshold, sure, likely)  # type: ignore[arg-type]
+    return Finder(retriever, dense, memories, documents, threshold, sure, likely)
 
 
 def rankers(dense: Dense, idf: np.ndarray) -> dict[str, Ranker]:

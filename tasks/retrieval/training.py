@@ -46,16 +46,26 @@ class GroupRanking(nn.Module):
         messages, memories, neighbours = (
             nn.functional.normalize(self.model(each)["sentence_embedding"], dim=-1) for each in sentence_features
         )
-        own, other = labels[:, 0], labels[:, 1]
-        groups = torch.cat([own, other])
-        cosines = messages @ torch.cat([memories, neighbours]).T
-        same = own[:, None] == groups[None]
-        return _ranking(cosines, same) + _ranking(cosines[:, : len(own)].T, same[:, : len(own)].T)
+        return group_ranking(messages, torch.cat([memories, neighbours]), torch.cat([labels[:, 0], labels[:, 1]]))
 
 
-def _ranking(cosines: Tensor, right: Tensor) -> Tensor:
-    logs = (cosines / TEMPERATURE).log_softmax(1)
-    return -((logs * right).sum(1) / right.sum(1)).mean()
+def group_ranking(messages: Tensor, memories: Tensor, groups: Tensor, temperature: float = TEMPERATURE) -> Tensor:
+    """The loss of GroupRanking.
+
+    Args:
+        messages: [rows, width], of unit length.
+        memories: [rows or more, width], the messages' own first.
+        groups: [rows or more], of the memories; a message's is its own memory's.
+        temperature: what cosines are divided by.
+    """
+    rows = len(messages)
+    cosines = messages @ memories.T / temperature
+    same = groups[:rows, None] == groups[None]
+    return _ranking(cosines, same) + _ranking(cosines[:, :rows].T, same[:, :rows].T)
+
+
+def _ranking(scores: Tensor, right: Tensor) -> Tensor:
+    return -((scores.log_softmax(1) * right).sum(1) / right.sum(1)).mean()
 
 
 def ranking_rows(lines: Sequence[TopicLine], rows: int, seed: int) -> Dataset:

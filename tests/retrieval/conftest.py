@@ -1,10 +1,15 @@
 import pandas as pd
 import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from tasks import artifact
 from tasks.corpus.cartesian import COLUMNS, cartesian_pairs
 from tasks.encoder import encoder
 from tasks.params import Encoder, Retriever
+from tasks.retrieval.encoder import build_encoder, save_encoder
 
 ENCODER = Encoder(
     model="small", vocabulary=400, width=32, max_length=64, copies=2, epochs=10, batch_size=16, learning_rate=2e-2,
@@ -62,6 +67,20 @@ ASKED = {
     "좋아하는 음식": ["뭐 먹을까?", "저녁 뭐 먹지?", "무슨 음식 먹을까?", "음식 골라 줘."],
 }
 LINES = [(key, value, message) for key in WORDS for value, message in zip(WORDS[key], ASKED[key], strict=True)]
+
+
+def tiny_bert(folder, texts, layers):
+    """A sentence-transformers folder of a random BERT, 16 wide, whose tokenizer was trained on texts."""
+    torch.manual_seed(1)
+    pieces = build_encoder(ENCODER, texts, seed=1)[0].tokenizer
+    pieces.add_special_tokens(["[PAD]"])
+    small = {"hidden_size": 16, "num_hidden_layers": layers, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=pieces.get_vocab_size(), **small)).save_pretrained(folder / "bert")
+    PreTrainedTokenizerFast(tokenizer_object=pieces, pad_token="[PAD]").save_pretrained(folder / "bert")
+    prompts = {"query": "ask: ", "document": "tell: "}
+    whole = SentenceTransformer(modules=[Transformer(str(folder / "bert")), Pooling(16)], prompts=prompts)
+    save_encoder(whole, folder / "own")
+    return folder / "own"
 
 
 @pytest.fixture

@@ -191,6 +191,24 @@ def test_the_users_lines_and_the_topics_count_but_are_no_candidates_for_each_oth
     )
 
 
+@pytest.mark.parametrize(("max_false", "lines"), [(0.2, 10), (0.05, 20)])
+def test_the_threshold_may_be_of_the_slices_lines_alone_where_they_are_enough_for_the_bound(
+    settings, parts, max_false, lines
+):
+    alone = settings.model_copy(update={"calibration": "slices", "max_false": max_false})
+    made = calibrated(alone, 1, parts, LINES[:10], LINES[10:], [])["memories"]
+    assert made["lines"] == lines
+    everything = alone.model_copy(update={"calibration": "all"})
+    topics = LINES[10:] if lines == 20 else []
+    assert made == calibrated(everything, 1, parts, LINES[:10], topics, [])["memories"]
+
+
+def test_documents_may_have_rankers_of_their_own(settings, parts):
+    made = calibrated(settings, 1, parts, LINES, [], QUESTIONS, dict.fromkeys(parts, Noise()))
+    assert made["memories"] == calibrated(settings, 1, parts, LINES, [], QUESTIONS)["memories"]
+    assert made["documents"] != calibrated(settings, 1, parts, LINES, [], QUESTIONS)["documents"]
+
+
 @pytest.mark.parametrize("ranker", ["hybrid", "sbert", "dpr", "tfidf", "bm25"])
 def test_what_is_calibrated_retrieves_what_fits_and_nothing_where_nothing_does(settings, parts, ranker):
     made = calibrated(settings.model_copy(update={"ranker": ranker}), 1, parts, LINES, [], QUESTIONS)

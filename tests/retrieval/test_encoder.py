@@ -9,9 +9,6 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.numpy import load_file
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from tasks import artifact
 from tasks.corpus.cartesian import COLUMNS, cartesian_pairs, memory_text
@@ -23,6 +20,7 @@ from tasks.retrieval.encoder import UNKNOWN, build_encoder, embed, load_encoder,
 from tasks.retrieval.rankers import inverse_frequencies
 from tasks.retrieval.search import FREQUENCIES, IDF
 from tasks.retrieval.training import pair_rows, ranking_rows, train_encoder
+from tests.retrieval.conftest import tiny_bert
 
 ROOT = Path(__file__).parents[2]
 IN_A_PROCESS = """
@@ -88,14 +86,7 @@ def test_two_towers_load_from_their_folder_and_embed_the_same_each_in_its_own_wa
 
 def test_a_transformer_by_folder_is_trained_and_reads_no_more_than_it_may(sizes, lines, tmp_path):
     texts = sorted({text for line in lines for text in line})
-    pieces = build_encoder(sizes, texts, seed=1)[0].tokenizer
-    pieces.add_special_tokens(["[PAD]"])
-    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    BertModel(BertConfig(vocab_size=pieces.get_vocab_size(), **small)).save_pretrained(tmp_path / "bert")
-    PreTrainedTokenizerFast(tokenizer_object=pieces, pad_token="[PAD]").save_pretrained(tmp_path / "bert")
-    save_encoder(SentenceTransformer(modules=[Transformer(str(tmp_path / "bert")), Pooling(16)]), tmp_path / "own")
-
-    encoder = load_encoder(tmp_path / "own")
+    encoder = load_encoder(tiny_bert(tmp_path, texts, layers=1))
     shorten(encoder, 8)
     before = embed(encoder, texts[:2])
     pairs = pd.DataFrame(cartesian_pairs(lines, [], 1000, 1), columns=list(COLUMNS))
