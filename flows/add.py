@@ -2,6 +2,7 @@
 
 import filecmp
 import shutil
+from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tasks.corpus.check import listing, problems_of
 from tasks.corpus.examples import examples_of, problems_of_rows
 from tasks.corpus.raw import RELATIONS, Raw, files_of, read_raw, unknown_files, wrong_names
 from tasks.corpus.slices import Examples, history, never_given
+from tasks.corpus.tables import is_table, write_table
 from tasks.corpus.templates import Templates, read_templates
 from tasks.corpus.text import typed
 from tasks.documents.making import Made, make_rows, read_pages
@@ -25,10 +27,17 @@ EXAMPLES = Path("data/examples")
 LARGE = 5_000_000  # bytes: from here on the data goes into DVC's cache and not into git
 
 
-def add_slice(root: Path, name: str, folder: Path) -> str:
+def add_slice(root: Path, name: str, folder: Path, columns: Mapping[str, str] | None = None) -> str:
     """Check `folder`, copy it to data/raw/NAME and append NAME to the timeline; a sentence that says what was done.
 
-    Of pages in the folder (Markdown, text, HTML, PDF) rows are made, which go to data/raw/NAME in their stead.
+    Of pages in the folder (Markdown, text, HTML, PDF) rows are made, which go to data/raw/NAME in their stead; so are
+    those of a table.
+
+    Args:
+        root: the project's folder.
+        name: the new slice's.
+        folder: of the slice's files, of pages, or a table (tasks/corpus/tables.py).
+        columns: of a table, by the names that a slice's file has for them.
 
     Raises:
         BadInput: the name or the data is refused, by file and line. Nothing is changed.
@@ -45,11 +54,17 @@ def add_slice(root: Path, name: str, folder: Path) -> str:
         before = (root / PARAMS).read_text(encoding="utf-8")
         try:
             # what is checked is the copy: the source may change meanwhile
-            data = _copied(folder, target)
-            made = _made(root, name, folder, data, older, params)
+            if table := is_table(folder):
+                data = _empty(target)
+                write_table(folder, columns or {}, name, data)
+            elif columns:
+                raise BadInput(f"{folder} is no table, so it has no columns to name: leave --column out.")
+            else:
+                data = _copied(folder, target)
+            made = None if table else _made(root, name, folder, data, older, params)
             if not ours and not _same(data, target):
                 raise BadInput(f"{RAW / name} exists and holds other data than {folder}. Move it away first.")
-            raw = _checked(root, name, folder, data, older, params)
+            raw = _checked(root, name, folder, data if table else folder, data, older, params)
             if ours:
                 data.rename(target)
             shutil.rmtree(data, ignore_errors=True)
@@ -128,8 +143,8 @@ def _made(root: Path, name: str, folder: Path, data: Path, older: list[Examples]
     return made
 
 
-def _checked(root: Path, name: str, folder: Path, data: Path, older: list[Examples], params: Params) -> Raw:
-    """The slice as it was read from `data`, which is what is used of `folder`.
+def _checked(root: Path, name: str, told: Path, folder: Path, data: Path, older: list[Examples], params: Params) -> Raw:
+    """The slice as it was read from `data`, which is what is used of `folder`, and was told as `told`.
 
     Raises:
         BadInput: something is wrong with the names in the folder, or with the rows.
@@ -145,7 +160,7 @@ def _checked(root: Path, name: str, folder: Path, data: Path, older: list[Exampl
         templates = _templates(root, older).extended_by(raw.templates or Templates())
         problems = problems_of_rows(examples_of(name, raw, older, templates, params.dataset)[0], older)
     if problems:
-        raise BadInput(f"{folder} is not added:\n{listing(problems)}")
+        raise BadInput(f"{told} is not added:\n{listing(problems)}")
     return raw
 
 
@@ -174,11 +189,17 @@ def _templates(root: Path, older: list[Examples]) -> Templates:
 
 def _copied(folder: Path, target: Path) -> Path:
     """The files of a folder, copied into the target's hidden sibling."""
+    partial = _empty(target)
+    for file in files_of(folder):
+        shutil.copyfile(file, partial / file.name)
+    return partial
+
+
+def _empty(target: Path) -> Path:
+    """The target's hidden sibling, with nothing in it."""
     partial = partial_path(target)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for file in files_of(folder):
-        shutil.copyfile(file, partial / file.name)
     return partial
 
 

@@ -13,7 +13,7 @@ from flows.memory import memory
 from flows.project import Verbose, complaints, console, enter, hush
 from flows.signals import heed
 from tasks.corpus.text import typed
-from tasks.errors import PerennialError, out_of_reach, without_password, written_out
+from tasks.errors import BadInput, PerennialError, out_of_reach, without_password, written_out
 
 INTERRUPTED = 130
 LAST_ERROR = Path(".perennial/last_error.txt")
@@ -119,14 +119,24 @@ def status(verbose: Verbose = False) -> None:
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(metavar="SLICE", help="The new slice's name: 2025")],
-    folder: Annotated[Path, typer.Argument(help="A folder with facts.csv, chat.jsonl, ..., or with pages.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(help="A folder with facts.csv, chat.jsonl, ..., or with pages; or a table: CSV, Parquet, ..."),
+    ],
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=COLUMN", help="Of a table: subject=person, text=body, ...; may be repeated."),
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Check a folder of new data and append it to the timeline as the next slice."""
+    """Check a folder of new data, or a table, and append it to the timeline as the next slice."""
     from flows.add import add_slice
 
-    folder = folder.resolve()
-    console.print(escape(add_slice(enter(verbose), name, folder)), highlight=False, soft_wrap=True)
+    pairs = [each.partition("=") for each in column or ()]
+    if wrong := [name for name, between, source in pairs if not (name and between and source)]:
+        raise BadInput(f"--column {wrong[0]}: write NAME=COLUMN, as in --column subject=person.")
+    folder, columns = folder.resolve(), {name: source for name, _, source in pairs}
+    console.print(escape(add_slice(enter(verbose), name, folder, columns)), highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from tasks.artifact import file_sum
 from tasks.errors import BadInput, Busy
 from tasks.params import load_params
 from tests.end_to_end.test_one_file_alone import ALONE
-from tests.flows.conftest import HEADER, PROJECT, all_of, dvc, run
+from tests.flows.conftest import HEADER, PROJECT, all_of, dvc, perennial, run
 
 
 @pytest.fixture
@@ -256,3 +256,36 @@ def test_an_add_of_pages_that_was_killed_after_copying_is_finished_by_the_next(p
     assert (project / "data/raw/three/facts.csv").exists()
     assert "Added three" in add_slice(project, "three", pages)
     assert not list((project / "data/raw").glob(".*three*"))
+
+
+def test_a_table_is_added_by_its_columns(project):
+    table = project.parent / "people.tsv"
+    table.write_text("land\twhat\tis\nFiji\tcapital\tSuva\nPeru\tcapital\tLima\n")
+    columns = ("--column", "subject=land", "--column", "relation=what", "--column", "object=is")
+    assert "Added three after two" in perennial(project, "add", "three", f"{table}", *columns)
+    facts = project / "data/raw/three/facts.csv"
+    assert facts.read_text() == "subject,relation,object\nFiji,capital,Suva\nPeru,capital,Lima\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--column", "subject"), "--column subject: write NAME=COLUMN, as in --column subject=person."),
+        (("--column", "subject=who"), "people.tsv has no column 'who'. Its columns are: land, what, is."),
+        ((), "people.tsv: its columns (land, what, is) make no file of a slice."),
+        (("--column", "subject=land", "--column", "relation=what", "--column", "object=is"),
+         "people.tsv is not added:\nfacts.csv, line 2: 'object' is empty."),
+    ],
+)  # fmt: skip
+def test_a_table_that_makes_no_slice_changes_nothing(project, words, sentence):
+    table = project.parent / "people.tsv"
+    table.write_text("land\twhat\tis\nFiji\tcapital\t\n")
+    before = contents(project)
+    assert sentence in perennial(project, "add", "three", f"{table}", *words, code=2)
+    assert contents(project) == before
+
+
+def test_a_folder_of_files_has_no_columns(project, new):
+    assert "is no table, so it has no columns to name" in perennial(
+        project, "add", "three", f"{new}", "--column", "subject=land", code=2
+    )

@@ -1,0 +1,179 @@
+"""Tables of other people's form become a file of a slice: CSV, TSV, JSON lines, Parquet, or what `datasets` has saved.
+
+Which file is told by the columns: those of facts.csv make facts, `text` makes texts (docs/formats.md, "Tables"). A table
+with a `subject` and neither relation nor object is a wide one: each of its other columns is a relation.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.corpus.erasure import FIELDS
+from tasks.errors import BadInput, reason_of
+from tasks.utf8 import read_utf8
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUBJECT, RELATION, OBJECT = FIELDS["facts.csv"]
+SPLIT, DATE = "split", "date"
+TRAIN, TEST = "train", "test"
+DATASET = ("dataset_info.json", "dataset_dict.json")  # one of them lies in what datasets' save_to_disk wrote
+ORDER = ("facts.csv", "memories.txt", "examples.jsonl", "chat.jsonl", "texts.jsonl")
+
+
+def is_table(path: Path) -> bool:
+    """Whether this reads it: a file with such a name, or a folder of `datasets`."""
+    return path.suffix.lower() in READERS if path.is_file() else any((path / name).is_file() for name in DATASET)
+
+
+def write_table(path: Path, columns: Mapping[str, str], default_date: str, folder: Path) -> None:
+    """Write the file of a slice that a table makes.
+
+    Args:
+        path: the table.
+        columns: by the name that a slice's file has for it, the table's column.
+        default_date: of texts that have none.
+        folder: where the file goes.
+
+    Raises:
+        BadInput: it can't be read, lacks a column, or its columns make none of a slice's files.
+    """
+    table = _read(path)
+    if lacking := [column for column in columns.values() if column not in table.columns]:
+        raise BadInput(f"{path} has no column '{lacking[0]}'. Its columns are: {', '.join(map(str, table.columns))}.")
+    table = table.drop(columns=[name for name in columns if name in table.columns and name not in columns.values()])
+    table = table.rename(columns={column: name for name, column in columns.items()})
+    if not len(table):
+        raise BadInput(f"{path} has no rows.")
+    if SUBJECT in table.columns and not {RELATION, OBJECT} & set(table.columns):
+        table = _long(path, table)
+    name = next((file for file in ORDER if set(FIELDS[file]) <= set(table.columns)), None)
+    if name is None:
+        made = "; ".join(f"{', '.join(FIELDS[file])} ({file})" for file in ORDER)
+        raise BadInput(
+            f"{path}: its columns ({', '.join(map(str, table.columns))}) make no file of a slice. Name them by "
+            f"`--column NAME=COLUMN`; a file needs {made}."
+        )
+    rows = [
+        {str(key): _cell(path, number, str(key), value) for key, value in row.items()}
+        for number, row in enumerate(table.to_dict("records"), start=1)
+    ]
+    (folder / name).write_text(WRITERS[name](rows, default_date), encoding="utf-8")
+
+
+def _read(path: Path) -> "pd.DataFrame":
+    try:
+        return READERS[path.suffix.lower()](path) if path.is_file() else _dataset(path)
+    except BadInput:
+        raise
+    except Exception as error:  # pandas, pyarrow and datasets raise what they like
+        raise BadInput(f"{path} can't be read as a table ({reason_of(error).rstrip('.')}).") from error
+
+
+def _separated(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    text = read_utf8(path)
+    header = text.split("\n", 1)[0]
+    comma = max(("\t", ";", ","), key=header.count)
+    return pd.read_csv(io.StringIO(text), sep=comma, dtype=str, keep_default_na=False, skipinitialspace=True)
+
+
+def _json_lines(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    rows = []
+    for number, line in enumerate(read_utf8(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise BadInput(f"{path}, line {number}: no JSON ({error}).") from error
+        if not isinstance(rows[-1], dict):
+            raise BadInput(f"{path}, line {number}: an object with keys and values is expected.")
+    return pd.DataFrame(rows, dtype=object)
+
+
+def _parquet(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.read_parquet(path)
+
+
+def _dataset(path: Path) -> "pd.DataFrame":
+    """All splits, one below the other: what is not `train` is to test with."""
+    import pandas as pd
+    from datasets import Dataset, load_from_disk
+
+    loaded = load_from_disk(str(path))
+    if isinstance(loaded, Dataset):
+        return loaded.to_pandas()
+    parts = [
+        each.to_pandas().assign(**{SPLIT: TRAIN if name == TRAIN else TEST}) for name, each in sorted(loaded.items())
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _long(path: Path, table: "pd.DataFrame") -> "pd.DataFrame":
+    """A row for each filled cell beside the subject, its column as the relation."""
+    if table.shape[1] == 1:
+        raise BadInput(f"{path}: beside the subject a column for each relation is expected.")
+    made = table.melt(id_vars=[SUBJECT], var_name=RELATION, value_name=OBJECT)
+    made[RELATION] = [str(name).replace("_", " ").strip() for name in made[RELATION]]
+    return made[[not _missing(value) for value in made[OBJECT]]]
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value != value or (isinstance(value, str) and not value.strip())  # noqa: PLR0124  (NaN)
+
+
+def _cell(path: Path, row: int, column: str, value: Any) -> str:
+    """A cell as text: whole numbers without a point, midnights without a time."""
+    if _missing(value):
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, datetime):
+        return value.date().isoformat() if value.time() == time() else value.isoformat(sep=" ")
+    if isinstance(value, bool | int | date):
+        return str(value)
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(value)
+    raise BadInput(f"{path}, row {row}: the column '{column}' holds more than a text or a number ({str(value)[:60]}).")
+
+
+def _facts(rows: list[dict[str, str]], _: str) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(FIELDS["facts.csv"])
+    writer.writerows([" ".join(row[name].split()) for name in FIELDS["facts.csv"]] for row in rows)
+    return out.getvalue()
+
+
+def _memories(rows: list[dict[str, str]], _: str) -> str:
+    texts = ({name: " ".join(text.split()) for name, text in row.items()} for row in rows)
+    return "".join(f"[{row['key']}: {row['value']}] {row['message']}\n" for row in texts)
+
+
+def _lines(*fields: str) -> Callable[[list[dict[str, str]], str], str]:
+    def write(rows: list[dict[str, str]], default_date: str) -> str:
+        defaults = {SPLIT: TRAIN, DATE: default_date}
+        chosen = ({name: row.get(name) or defaults.get(name, "") for name in fields} for row in rows)
+        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in chosen)
+
+    return write
+
+
+READERS = {
+    ".csv": _separated, ".tsv": _separated, ".jsonl": _json_lines, ".ndjson": _json_lines, ".parquet": _parquet,
+}  # fmt: skip
+WRITERS = {
+    "facts.csv": _facts, "memories.txt": _memories, "chat.jsonl": _lines("input", "output"),
+    "examples.jsonl": _lines("input", "target", SPLIT), "texts.jsonl": _lines("text", DATE),
+}  # fmt: skip

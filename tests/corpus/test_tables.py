@@ -1,0 +1,138 @@
+"""Tables of other people's form become a file of a slice, or a sentence says why not."""
+
+from datetime import date, datetime
+
+import pandas as pd
+import pytest
+from datasets import Dataset, DatasetDict, disable_progress_bars
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.corpus.raw import read_raw
+from tasks.corpus.tables import is_table, write_table
+from tasks.errors import BadInput
+
+PEOPLE = pd.DataFrame({"person": ["Ann Lee", "Bo"], "what": ["employer", "born"], "which": ["Acme", 1990]})
+NAMED = {"subject": "person", "relation": "what", "object": "which"}
+FACTS = "subject,relation,object\nAnn Lee,employer,Acme\nBo,born,1990\n"
+
+
+def written(path, columns, folder):
+    folder.mkdir(exist_ok=True)
+    write_table(path, columns, "2025", folder)
+    (made,) = folder.iterdir()
+    return made.name, made.read_text()
+
+
+def saved(table, form, folder):
+    path = folder / f"table.{form}"
+    if form == "csv":
+        table.to_csv(path, index=False)
+    elif form == "tsv":
+        table.to_csv(path, index=False, sep="\t")
+    elif form == "semicolons.csv":
+        table.to_csv(path, index=False, sep=";")
+    elif form == "jsonl":
+        table.to_json(path, orient="records", lines=True, force_ascii=False)
+    elif form == "parquet":
+        table.astype(str).to_parquet(path)
+    else:
+        disable_progress_bars()
+        path = folder / "saved"
+        Dataset.from_pandas(table.astype(str)).save_to_disk(path)
+    return path
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "semicolons.csv", "jsonl", "parquet", "dataset"])
+def test_every_form_gives_the_same_facts(tmp_path, form):
+    path = saved(PEOPLE, form, tmp_path)
+    assert is_table(path)
+    assert written(path, NAMED, tmp_path / "out") == ("facts.csv", FACTS)
+
+
+def test_a_wide_table_has_a_relation_in_each_column(tmp_path):
+    path = tmp_path / "wide.csv"
+    path.write_text("name,home_town,employer\nAnn,Oslo,\nBo,,Acme\n")
+    made = written(path, {"subject": "name"}, tmp_path / "out")
+    assert made == ("facts.csv", "subject,relation,object\nAnn,home town,Oslo\nBo,employer,Acme\n")
+
+
+@pytest.mark.parametrize(
+    ("columns", "named", "file", "text"),
+    [
+        ({"prompt": ["2+2?"], "answer": [4]}, {"input": "prompt", "target": "answer"}, "examples.jsonl",
+         '{"input": "2+2?", "target": "4", "split": "train"}\n'),
+        ({"q": ["Hi"], "a": ["Hello"]}, {"input": "q", "output": "a"}, "chat.jsonl", '{"input": "Hi", "output": "Hello"}\n'),
+        ({"body": ["News."], "day": [datetime(2025, 3, 4)]}, {"text": "body", "date": "day"}, "texts.jsonl",
+         '{"text": "News.", "date": "2025-03-04"}\n'),
+        ({"text": ["No day."]}, {}, "texts.jsonl", '{"text": "No day.", "date": "2025"}\n'),
+        ({"key": ["tea"], "value": ["green"], "message": ["What do I\n drink?"]}, {}, "memories.txt",
+         "[tea: green] What do I drink?\n"),
+    ],
+)  # fmt: skip
+def test_the_columns_tell_which_file_it_is(tmp_path, columns, named, file, text):
+    pd.DataFrame(columns).to_parquet(tmp_path / "t.parquet")
+    assert written(tmp_path / "t.parquet", named, tmp_path / "out") == (file, text)
+
+
+def test_what_is_no_split_to_train_on_is_to_test_with(tmp_path):
+    disable_progress_bars()
+    parts = {name: Dataset.from_dict({"input": [name], "target": ["x"]}) for name in ("train", "validation", "test")}
+    DatasetDict(parts).save_to_disk(tmp_path / "saved")
+    assert is_table(tmp_path / "saved") and not is_table(tmp_path)
+    _, text = written(tmp_path / "saved", {}, tmp_path / "out")
+    assert text == (
+        '{"input": "test", "target": "x", "split": "test"}\n{"input": "train", "target": "x", "split": "train"}\n'
+        '{"input": "validation", "target": "x", "split": "test"}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(3.0, "3"), (2.5, "2.5"), (True, "True"), (None, ""), (date(2025, 1, 2), "2025-01-02"),
+     (datetime(2025, 1, 2, 3, 4), "2025-01-02 03:04:00"), (float("nan"), "")],
+)  # fmt: skip
+def test_a_cell_is_written_as_people_write_it(tmp_path, value, text):
+    pd.DataFrame({"input": ["x"], "target": [value]}).to_parquet(tmp_path / "t.parquet")
+    _, made = written(tmp_path / "t.parquet", {}, tmp_path / "out")
+    assert made == f'{{"input": "x", "target": "{text}", "split": "train"}}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns", "sentence"),
+    [
+        ("t.csv", "a,b\n1,2\n", {"subject": "c"}, "t.csv has no column 'c'. Its columns are: a, b."),
+        ("t.csv", "a,b\n1,2\n", {}, "t.csv: its columns (a, b) make no file of a slice. Name them by `--column NAME"),
+        ("t.csv", "subject\nx\n", {}, "t.csv: beside the subject a column for each relation is expected."),
+        ("t.csv", "text\n", {}, "t.csv has no rows."),
+        ("t.csv", "", {}, "t.csv can't be read as a table (No columns to parse from file)."),
+        ("t.csv", "a,b\n1,2,3\n1,2,3,4\n", {}, "t.csv can't be read as a table ("),
+        ("t.jsonl", '{"text": "x"}\n{"text": \n', {}, "t.jsonl, line 2: no JSON ("),
+        ("t.jsonl", "[1]\n", {}, "t.jsonl, line 1: an object with keys and values is expected."),
+        ("t.jsonl", '{"text": ["x"]}\n', {}, "t.jsonl, row 1: the column 'text' holds more than a text or a number (['x'])."),
+        ("t.parquet", "no parquet", {}, "t.parquet can't be read as a table ("),
+        ("saved/dataset_info.json", "{}", {}, "saved can't be read as a table ("),
+    ],
+)  # fmt: skip
+def test_what_is_no_such_table_is_told_in_a_sentence(tmp_path, name, content, columns, sentence):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    path = path.parent if "/" in name else path
+    (tmp_path / "out").mkdir()
+    with pytest.raises(BadInput) as refused:
+        write_table(path, columns, "2025", tmp_path / "out")
+    assert str(refused.value).startswith(f"{path.parent}/{sentence}") and not list((tmp_path / "out").iterdir())
+
+
+@given(st.lists(st.tuples(st.text(), st.text(), st.text()), min_size=1, max_size=5))
+def test_whatever_stands_in_the_cells_the_file_is_read_or_its_rows_are_named(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("any")
+    with (folder / "t.jsonl").open("w") as file:
+        pd.DataFrame(rows, columns=["subject", "relation", "object"]).to_json(file, orient="records", lines=True)
+    (folder / "out").mkdir()
+    write_table(folder / "t.jsonl", {}, "2025", folder / "out")
+    raw = read_raw(folder / "out")
+    assert len(raw.facts) + len(raw.problems) >= len(rows)
+    for _, fact in raw.facts:
+        assert set(fact) == {"subject", "relation", "object"}
