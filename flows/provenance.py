@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-FILES = ("params.yaml", "dvc.lock", "dvc.yaml")
+FILES = ("params.yaml", "dvc.lock", "dvc.yaml", "code.json")
 CODE = ("params.yaml", "dvc.yaml", "tasks", "flows")  # of which a diff is kept: the data is told by its sums
 LONGEST = 1_000_000  # characters of a diff
 UNKNOWN = "none"

@@ -1,7 +1,7 @@
 """Tables of other people's form become a file of a slice: CSV, TSV, JSON lines, Parquet, or what `datasets` has saved.
 
-Which file is told by the columns: those of facts.csv make facts, `text` makes texts (docs/formats.md, "Tables"). A table
-with a `subject` and neither relation nor object is a wide one: each of its other columns is a relation.
+Which file is told by the columns: those of facts.csv make facts, `text` makes texts (docs/formats.md, "Tables"). A
+table with a `subject` and neither relation nor object is a wide one: each of its other columns is a relation.
 """
 
 import csv
@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,8 @@ def write_table(path: Path, columns: Mapping[str, str], default_date: str, folde
             f"{path}: its columns ({', '.join(map(str, table.columns))}) make no file of a slice. Name them by "
             f"`--column NAME=COLUMN`; a file needs {made}."
         )
+    used = [column for column in table.columns if column in (*FIELDS[name], SPLIT, DATE)]
+    table = table[used]
     rows = [
         {str(key): _cell(path, number, str(key), value) for key, value in row.items()}
         for number, row in enumerate(table.to_dict("records"), start=1)
@@ -130,7 +133,9 @@ def _long(path: Path, table: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _missing(value: Any) -> bool:
-    return value is None or value != value or (isinstance(value, str) and not value.strip())  # noqa: PLR0124  (NaN)
+    import pandas as pd
+
+    return not value.strip() if isinstance(value, str) else bool(pd.api.types.is_scalar(value) and pd.isna(value))
 
 
 def _cell(path: Path, row: int, column: str, value: Any) -> str:
@@ -141,7 +146,7 @@ def _cell(path: Path, row: int, column: str, value: Any) -> str:
         return value
     if isinstance(value, datetime):
         return value.date().isoformat() if value.time() == time() else value.isoformat(sep=" ")
-    if isinstance(value, bool | int | date):
+    if isinstance(value, bool | int | date | Decimal):
         return str(value)
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else repr(value)

@@ -1,6 +1,7 @@
 """Tables of other people's form become a file of a slice, or a sentence says why not."""
 
 from datetime import date, datetime
+from decimal import Decimal
 
 import pandas as pd
 import pytest
@@ -62,7 +63,8 @@ def test_a_wide_table_has_a_relation_in_each_column(tmp_path):
     [
         ({"prompt": ["2+2?"], "answer": [4]}, {"input": "prompt", "target": "answer"}, "examples.jsonl",
          '{"input": "2+2?", "target": "4", "split": "train"}\n'),
-        ({"q": ["Hi"], "a": ["Hello"]}, {"input": "q", "output": "a"}, "chat.jsonl", '{"input": "Hi", "output": "Hello"}\n'),
+        ({"q": ["Hi"], "a": ["Hello"], "tags": [["a", "b"]]}, {"input": "q", "output": "a"}, "chat.jsonl",
+         '{"input": "Hi", "output": "Hello"}\n'),
         ({"body": ["News."], "day": [datetime(2025, 3, 4)]}, {"text": "body", "date": "day"}, "texts.jsonl",
          '{"text": "News.", "date": "2025-03-04"}\n'),
         ({"text": ["No day."]}, {}, "texts.jsonl", '{"text": "No day.", "date": "2025"}\n'),
@@ -90,7 +92,7 @@ def test_what_is_no_split_to_train_on_is_to_test_with(tmp_path):
 @pytest.mark.parametrize(
     ("value", "text"),
     [(3.0, "3"), (2.5, "2.5"), (True, "True"), (None, ""), (date(2025, 1, 2), "2025-01-02"),
-     (datetime(2025, 1, 2, 3, 4), "2025-01-02 03:04:00"), (float("nan"), "")],
+     (datetime(2025, 1, 2, 3, 4), "2025-01-02 03:04:00"), (float("nan"), ""), (pd.NaT, ""), (Decimal("1.50"), "1.50")],
 )  # fmt: skip
 def test_a_cell_is_written_as_people_write_it(tmp_path, value, text):
     pd.DataFrame({"input": ["x"], "target": [value]}).to_parquet(tmp_path / "t.parquet")
@@ -109,7 +111,7 @@ def test_a_cell_is_written_as_people_write_it(tmp_path, value, text):
         ("t.csv", "a,b\n1,2,3\n1,2,3,4\n", {}, "t.csv can't be read as a table ("),
         ("t.jsonl", '{"text": "x"}\n{"text": \n', {}, "t.jsonl, line 2: no JSON ("),
         ("t.jsonl", "[1]\n", {}, "t.jsonl, line 1: an object with keys and values is expected."),
-        ("t.jsonl", '{"text": ["x"]}\n', {}, "t.jsonl, row 1: the column 'text' holds more than a text or a number (['x'])."),
+        ("t.jsonl", '{"text": ["x"]}\n', {}, "t.jsonl, row 1: the column 'text' holds more than a text or a"),
         ("t.parquet", "no parquet", {}, "t.parquet can't be read as a table ("),
         ("saved/dataset_info.json", "{}", {}, "saved can't be read as a table ("),
     ],
@@ -123,6 +125,12 @@ def test_what_is_no_such_table_is_told_in_a_sentence(tmp_path, name, content, co
     with pytest.raises(BadInput) as refused:
         write_table(path, columns, "2025", tmp_path / "out")
     assert str(refused.value).startswith(f"{path.parent}/{sentence}") and not list((tmp_path / "out").iterdir())
+
+
+def test_a_list_in_a_column_that_is_used_is_refused_by_its_row(tmp_path):
+    pd.DataFrame({"text": [["a"], ["b"]]}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(BadInput, match=r"t.parquet, row 1: the column 'text' holds more than a text or a number"):
+        write_table(tmp_path / "t.parquet", {}, "2025", tmp_path)
 
 
 @given(st.lists(st.tuples(st.text(), st.text(), st.text()), min_size=1, max_size=5))
