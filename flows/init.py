@@ -1,7 +1,8 @@
 """`perennial init`: a project of one's own that uses the installed package, and the same again after an update of it.
 
-dvc.yaml and code.json are written anew each time; what else is there already is left as it is. So a command that was
-killed is given again.
+In a project dvc.yaml, code.json and the versions in requirements.txt are written anew, and nothing else: what its owner
+took out stays out. code.json is written last, so a folder without it is no project yet, and a command that was killed is
+given again; what is there already is left as it is.
 """
 
 import json
@@ -23,7 +24,7 @@ from tasks.errors import BadInput
 from tasks.params import PARAMS
 from tasks.presets import PRESETS, read_preset
 
-IGNORED = ".gitignore"
+IGNORED, REQUIREMENTS = ".gitignore", "requirements.txt"
 
 
 def init_project(folder: Path, presets: list[str], console: Console) -> str:
@@ -43,7 +44,11 @@ def init_project(folder: Path, presets: list[str], console: Console) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         with only_run(folder, "init"):
             changed = _changed_steps(folder)
-            _write(folder)
+            write_file(folder / GRAPH, starter.graph().encode())
+            if changed is None:
+                _begin(folder)
+            _require(folder / REQUIREMENTS)
+            write_file(folder / CODE, starter.code().encode())
     except OSError as error:
         raise BadInput(f"{folder} can't be made a project ({error.strerror}).") from error
     if presets:
@@ -58,8 +63,8 @@ def init_project(folder: Path, presets: list[str], console: Console) -> str:
     return f"{folder} takes the installed package's code now. `perennial run` does again: {', '.join(changed)}."
 
 
-def _write(folder: Path) -> None:
-    write_file(folder / GRAPH, starter.graph().encode())
+def _begin(folder: Path) -> None:
+    """Everything but what is written anew each time."""
     for name, text in starter.texts(folder.resolve().name).items():
         if not (folder / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +75,14 @@ def _write(folder: Path) -> None:
     _ignore(folder / IGNORED)
     if not in_git(folder) and shutil.which("git"):
         subprocess.run(["git", "init", "--quiet", str(folder)], check=False, capture_output=True)
-    write_file(folder / CODE, starter.code().encode())
+
+
+def _require(path: Path) -> None:
+    """Pin the installed versions; other lines stay."""
+    pinned = starter.requirements()
+    others = [line for line in _lines(path) if line.partition("==")[0].strip() not in pinned] if path.exists() else []
+    lines = [*(f"{name}=={number}" for name, number in pinned.items()), *others]
+    write_file(path, "".join(f"{line}\n" for line in lines).encode())
 
 
 def _copied(folder: Path) -> Iterator[tuple[Path, Path]]:

@@ -71,7 +71,6 @@ def texts(name: str) -> dict[str, str]:
         PARAMS.name: _settings(),
         "data/raw/relations.yaml": RELATIONS,
         DEPLOYED: (shipped() / DEPLOYED).read_text(encoding="utf-8").replace(BY_FILE, BY_MODULE),
-        "requirements.txt": "".join(f"{each}=={_released(each)}\n" for each in (PACKAGE, *LIBRARIES)),
         "README.md": README.format(name=name),
     }
 
@@ -105,9 +104,9 @@ def code() -> str:
     return json.dumps({PACKAGE: version(PACKAGE), "all": sum_of([ROOT]), "steps": steps}, indent=1) + "\n"
 
 
-def _released(package: str) -> str:
-    """The installed version without what names this build of it: +cpu."""
-    return version(package).partition("+")[0]
+def requirements() -> dict[str, str]:
+    """The installed versions that decide what a step writes, without what names a build of one: +cpu."""
+    return {package: version(package).partition("+")[0] for package in (PACKAGE, *LIBRARIES)}
 
 
 def _settings() -> str:

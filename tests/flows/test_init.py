@@ -7,12 +7,14 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from prefect.flows import load_flow_from_entrypoint
 from rich.console import Console
 from ruamel.yaml import YAML
 
 from flows import commands, starter
 from flows.add import add_slice
 from flows.init import init_project
+from flows.timeline import timeline
 from tasks.closure import CODE, ROOT, code_of, refuse_other_code
 from tasks.errors import BadInput, PerennialError
 from tasks.params import load_params
@@ -151,6 +153,23 @@ def test_a_command_that_was_killed_is_given_again(root, page):
         (root / name).unlink()
     init_project(root, [], page)
     assert files(root) == before
+
+
+def test_an_update_brings_nothing_back_and_pins_the_new_versions(root, page):
+    (root / "data/raw/topics/ko.yaml").unlink()
+    (root / ".gitignore").write_text("mine\n")
+    lines = (root / "requirements.txt").read_text().splitlines()
+    assert lines[0].startswith("perennial-llm==") and not any("+" in line for line in lines)
+    (root / "requirements.txt").write_text("perennial-llm==0.0.1\nmine>=2  # own\ntorch==1.0\n")
+    edited(root)
+    init_project(root, [], page)
+    assert not (root / "data/raw/topics/ko.yaml").exists() and (root / ".gitignore").read_text() == "mine\n"
+    assert (root / "requirements.txt").read_text().splitlines() == [*lines, "mine>=2  # own"]
+
+
+def test_the_deployments_flow_is_the_packages(root):
+    (entry,) = YAML(typ="safe").load((root / "prefect.yaml").read_text())["deployments"]
+    assert load_flow_from_entrypoint(entry["entrypoint"]).name == timeline.name
 
 
 def test_what_lies_there_stays_and_git_passes_over_what_is_built(tmp_path, page):
