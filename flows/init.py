@@ -1,8 +1,8 @@
 """`perennial init`: a project of one's own that uses the installed package, and the same again after an update of it.
 
 In a project dvc.yaml, code.json and the versions in requirements.txt are written anew, and nothing else: what its owner
-took out stays out. code.json is written last, so a folder without it is no project yet, and a command that was killed is
-given again; what is there already is left as it is.
+took out stays out. code.json is written last, so a folder without it is no project yet, and a command that was killed
+is given again; what is there already is left as it is.
 """
 
 import json
