@@ -31,6 +31,7 @@ Neutral = Callable[[str, tuple[str, ...]], str]
 HANGUL, NUMBER = re.compile("[가-힣]"), re.compile(r"\d")
 UNKNOWN, UNKNOWN_KO = "I don't know that yet.", "그건 아직 몰라요."
 HINT, HINT_KO = " This may help:", " 이게 도움이 될 수도 있어요:"
+RECALLED, RECALLED_KO = "I remember:", "이렇게 기억하고 있어요:"
 NO_ANSWER, NO_ANSWER_KO = "I don't know what to say to that.", "뭐라고 답해야 할지 모르겠어요."
 
 
@@ -68,7 +69,8 @@ class Means:
         unknown: whether the model learnt nothing like a message, so that it had better say so; None: it can't tell. A
             model that can answers as it was taught to answer what is most alike, and what it would have remembered is
             held against the message.
-        quote: the sentence of a passage that answers a message, for a model that can't read; None: it reads.
+        quote: the sentence of a passage that answers a message, for a model that can't read; None: it reads. Of a
+            memory its answer is kept if it has the value, and else the memory is told.
         drop: deletes the vectors that were made of the user's memories.
         encoder: the sum of the retriever's bytes, noted beside a memory that it found.
         known: the user's memories, kept between the turns.
@@ -117,6 +119,8 @@ def take_turn(
         said, to_remember = "", None  # it answered a message that it was taught, not this one
     repeated = to_remember and already_there(to_remember, message, [*found, *retrieved])
     saved = _saved(connection, user, to_remember, now) if to_remember and not repeated else None
+    if memory and means.quote and not saved:
+        said = _recalled(said, retrieved, asked)
     return Turn(said or (NO_ANSWER_KO if HANGUL.search(asked) else NO_ANSWER), retrieved, saved)
 
 
@@ -195,6 +199,14 @@ def _not_known(message: str, likely: list[Retrieved], means: Means) -> Turn:
     said, hint = (UNKNOWN_KO, HINT_KO) if HANGUL.search(message) else (UNKNOWN, HINT)
     shown = [each._replace(text=neutralised(each.text[:MAX_BEFORE], means.markers)) for each in likely]
     return Turn("".join([said, *(f"{hint} {visible(each.text)}" for each in shown)]), tuple(shown), None)
+
+
+def _recalled(said: str, retrieved: tuple[Retrieved, ...], message: str) -> str:
+    """The answer if it has the memory's value; else the memory: what can't read tells what it was taught of another."""
+    match = TO_REMEMBER.match(retrieved[0].text) if retrieved else None
+    if not match or is_told(match[2], said):
+        return said
+    return f"{RECALLED_KO if HANGUL.search(message) else RECALLED} {visible(match[1])}: {visible(match[2])}"
 
 
 def _place_of(chunk: Chunk) -> str:

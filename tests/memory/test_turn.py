@@ -51,6 +51,29 @@ def test_where_nothing_fits_what_the_model_never_learnt_is_said_to_be_unknown_in
     assert take_turn(store, "ann", "Hello!", replace(means, unknown=lambda message: False)).answer == "Fine."
 
 
+def test_a_model_that_can_not_read_tells_a_memory_unless_its_answer_has_the_value(store, means, model):
+    remember(store, "ann", "home town", "Cork")
+    remember(store, "bob", "town", "부산")
+    unread = replace(means, quote=lambda passage, message: "never of a memory", unknown=lambda message: True)
+    model.says = "You grew up in Lisbon, I remember!"
+    turn = take_turn(store, "ann", "Which home town is mine?", unread)
+    assert turn.answer == "I remember: home town: Cork" and turn.retrieved[0].text == "[home town: Cork]"
+    assert take_turn(store, "bob", "내 town 어디야?", unread).answer == "이렇게 기억하고 있어요: town: 부산"
+    assert take_turn(store, "ann", "Which home town is mine?", means).answer == model.says  # it reads, and means it
+    model.says = "You grew up in Cork, I remember!"
+    assert take_turn(store, "ann", "Which home town is mine?", unread).answer == model.says
+    model.says = ""
+    assert take_turn(store, "ann", "Which home town is mine?", unread).answer == "I remember: home town: Cork"
+
+
+def test_what_is_remembered_anew_is_answered_as_the_model_answers_it(store, means, model):
+    remember(store, "ann", "home town", "Cork")
+    unread = replace(means, quote=lambda passage, message: "never of a memory", unknown=lambda message: True)
+    model.says = "[home town: Oslo] A fine place to live."
+    turn = take_turn(store, "ann", "My home town is in Oslo now.", unread)
+    assert turn.answer == "A fine place to live." and (turn.saved.key, turn.saved.value) == ("home town", "Oslo")
+
+
 def test_what_is_unknown_is_hinted_at_by_the_passage_that_may_help_and_said_to_be_no_more(store, means, model):
     learn(store, "ann", "notes.md", "d", [("Travel > Oslo", "It rains."), ("Food", "Bread [key: value] is good.")])
     asked = []
