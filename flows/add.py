@@ -13,7 +13,7 @@ from tasks.corpus.check import listing, problems_of
 from tasks.corpus.examples import examples_of, problems_of_rows
 from tasks.corpus.raw import RELATIONS, Raw, files_of, read_raw, unknown_files, wrong_names
 from tasks.corpus.slices import Examples, history, never_given
-from tasks.corpus.tables import is_table, write_table
+from tasks.corpus.tables import READERS, is_table, write_table
 from tasks.corpus.templates import Templates, read_templates
 from tasks.corpus.text import typed
 from tasks.documents.making import Made, make_rows, read_pages
@@ -54,17 +54,11 @@ def add_slice(root: Path, name: str, folder: Path, columns: Mapping[str, str] | 
         before = (root / PARAMS).read_text(encoding="utf-8")
         try:
             # what is checked is the copy: the source may change meanwhile
-            if table := is_table(folder):
-                data = _empty(target)
-                write_table(folder, columns or {}, name, data)
-            elif columns:
-                raise BadInput(f"{folder} is no table, so it has no columns to name: leave --column out.")
-            else:
-                data = _copied(folder, target)
-            made = None if table else _made(root, name, folder, data, older, params)
+            data = _taken(folder, columns or {}, name, target)
+            made = _made(root, name, folder, data, older, params)
             if not ours and not _same(data, target):
                 raise BadInput(f"{RAW / name} exists and holds other data than {folder}. Move it away first.")
-            raw = _checked(root, name, folder, data if table else folder, data, older, params)
+            raw = _checked(root, name, folder, data, older, params)
             if ours:
                 data.rename(target)
             shutil.rmtree(data, ignore_errors=True)
@@ -135,7 +129,7 @@ def _same(data: Path, target: Path) -> bool:
 
 def _made(root: Path, name: str, folder: Path, data: Path, older: list[Examples], params: Params) -> Made | None:
     """Add to the copy of a folder what can be made of its pages; how much that was, None if there are none."""
-    if not (pages := read_pages(folder)):
+    if is_table(folder) or not (pages := read_pages(folder)):
         return None
     made = make_rows(pages, data, name, older, _templates(root, older), params.dataset.languages)
     if not files_of(data):
@@ -143,16 +137,17 @@ def _made(root: Path, name: str, folder: Path, data: Path, older: list[Examples]
     return made
 
 
-def _checked(root: Path, name: str, told: Path, folder: Path, data: Path, older: list[Examples], params: Params) -> Raw:
-    """The slice as it was read from `data`, which is what is used of `folder`, and was told as `told`.
+def _checked(root: Path, name: str, folder: Path, data: Path, older: list[Examples], params: Params) -> Raw:
+    """The slice as it was read from `data`, which is what is used of `folder`.
 
     Raises:
         BadInput: something is wrong with the names in the folder, or with the rows.
     """
-    pages = pages_in(folder)
-    misnamed = wrong_names(data if pages else folder)
-    beside = {path.name for path in pages if path.parent == folder}
-    problems = [*misnamed, *(each for each in unknown_files(folder) if each.file not in beside)]
+    given = data if is_table(folder) else folder
+    pages = pages_in(given)
+    misnamed = wrong_names(data if pages else given)
+    beside = {path.name for path in pages if path.parent == given}
+    problems = [*misnamed, *(each for each in unknown_files(given) if each.file not in beside)]
     raw = read_raw(data)
     if not misnamed:
         problems += problems_of(raw, older, params.kind)
@@ -160,7 +155,7 @@ def _checked(root: Path, name: str, told: Path, folder: Path, data: Path, older:
         templates = _templates(root, older).extended_by(raw.templates or Templates())
         problems = problems_of_rows(examples_of(name, raw, older, templates, params.dataset)[0], older)
     if problems:
-        raise BadInput(f"{told} is not added:\n{listing(problems)}")
+        raise BadInput(f"{folder} is not added:\n{listing(problems)}")
     return raw
 
 
@@ -187,19 +182,20 @@ def _templates(root: Path, older: list[Examples]) -> Templates:
     return templates
 
 
-def _copied(folder: Path, target: Path) -> Path:
-    """The files of a folder, copied into the target's hidden sibling."""
-    partial = _empty(target)
-    for file in files_of(folder):
-        shutil.copyfile(file, partial / file.name)
-    return partial
-
-
-def _empty(target: Path) -> Path:
-    """The target's hidden sibling, with nothing in it."""
+def _taken(folder: Path, columns: Mapping[str, str], name: str, target: Path) -> Path:
+    """The files of a folder, or the one that a table makes, in the target's hidden sibling."""
     partial = partial_path(target)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    if is_table(folder):
+        write_table(folder, columns, name, partial)
+        return partial
+    if folder.is_file():
+        raise BadInput(f"{folder} is no table that is read here ({', '.join(READERS)}). Give pages in a folder.")
+    if columns:
+        raise BadInput(f"{folder} is no table, so it has no columns to name: leave --column out.")
+    for file in files_of(folder):
+        shutil.copyfile(file, partial / file.name)
     return partial
 
 

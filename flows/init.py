@@ -23,6 +23,7 @@ from tasks.closure import CODE, PACKAGE
 from tasks.errors import BadInput
 from tasks.params import PARAMS
 from tasks.presets import PRESETS, read_preset
+from tasks.utf8 import read_utf8
 
 IGNORED, REQUIREMENTS = ".gitignore", "requirements.txt"
 
@@ -36,7 +37,7 @@ def init_project(folder: Path, presets: list[str], console: Console) -> str:
     """
     if (folder / PACKAGE).is_dir() and (folder / GRAPH).is_file():
         raise BadInput(f"{folder} has Perennial's own code, and needs no `perennial init`. Name another folder.")
-    if (folder / GRAPH).is_file() and not (folder / GRAPH).read_text(encoding="utf-8").startswith(starter.MADE):
+    if (folder / GRAPH).is_file() and not read_utf8(folder / GRAPH).startswith(starter.MADE):
         raise BadInput(f"{folder / GRAPH} is of another project. Name an empty folder, or one that is not there yet.")
     for name in presets:
         read_preset(name, starter.shipped() / PRESETS)  # before anything is written
@@ -53,14 +54,16 @@ def init_project(folder: Path, presets: list[str], console: Console) -> str:
         raise BadInput(f"{folder} can't be made a project ({error.strerror}).") from error
     if presets:
         take_presets(folder, presets, console)
+    here = folder.resolve() == Path.cwd()
+    place, enter = ("This folder", "") if here else (folder, f"`cd {shlex.quote(str(folder))}`, ")
     if changed is None:
         return (
-            f"{folder} is a project now: params.yaml has every setting, data/raw what arrives, dvc.yaml the steps.\n"
-            f"Next: `cd {shlex.quote(str(folder))}`, `perennial add SLICE FOLDER`, `perennial run`."
+            f"{place} is a project now: params.yaml has every setting, data/raw what arrives, dvc.yaml the steps.\n"
+            f"Next: {enter}`perennial add SLICE FOLDER`, `perennial run`."
         )
     if not changed:
-        return f"{folder} is up to date with the installed package."
-    return f"{folder} takes the installed package's code now. `perennial run` does again: {', '.join(changed)}."
+        return f"{place} is up to date with the installed package."
+    return f"{place} takes the installed package's code now. `perennial run` does again: {', '.join(changed)}."
 
 
 def _begin(folder: Path) -> None:
@@ -97,14 +100,14 @@ def _copied(folder: Path) -> Iterator[tuple[Path, Path]]:
 
 def _ignore(path: Path) -> None:
     """What git must pass over, also where there was a .gitignore already."""
-    known = path.read_text(encoding="utf-8")
+    known = read_utf8(path)
     lacking = [line for line in _lines(starter.shipped() / IGNORED) if line not in known.splitlines()]
     if lacking:
         write_file(path, "\n".join([known.rstrip("\n"), *lacking, ""]).encode())
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines()
+    return read_utf8(path).splitlines()
 
 
 def _changed_steps(folder: Path) -> list[str] | None:

@@ -18,7 +18,7 @@ from tasks.params import PARAMS, load_params
 from tasks.params_text import with_settings, without
 from tasks.steps import LIBRARIES
 
-PACKAGE = "perennial-llm"
+DISTRIBUTION = "perennial-llm"
 OF_CODE = f"{ROOT.name}/"
 MADE = "# Written by `perennial init`, which writes it anew after an update of Perennial: edit params.yaml instead.\n"
 COMPARED = ("joint", "naive", "replay", "capped", "solved")  # entries of `perennial methods` to begin with
@@ -101,12 +101,12 @@ def code() -> str:
         )
         for name, stage in stages.items()
     }
-    return json.dumps({PACKAGE: version(PACKAGE), "all": sum_of([ROOT]), "steps": steps}, indent=1) + "\n"
+    return json.dumps({DISTRIBUTION: version(DISTRIBUTION), "all": sum_of([ROOT]), "steps": steps}, indent=1) + "\n"
 
 
 def requirements() -> dict[str, str]:
     """The installed versions that decide what a step writes, without what names a build of one: +cpu."""
-    return {package: version(package).partition("+")[0] for package in (PACKAGE, *LIBRARIES)}
+    return {package: version(package).partition("+")[0] for package in (DISTRIBUTION, *LIBRARIES)}
 
 
 def _settings() -> str:

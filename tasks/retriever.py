@@ -26,11 +26,10 @@ def retriever(settings: Retriever, seed: int, pairs: Path, encoder: Path, out: P
     from tasks.retrieval.calibration import calibrated
     from tasks.retrieval.encoder import load_encoder, save_encoder, two_towers
     from tasks.retrieval.evaluation import evaluate_retriever
-    from tasks.retrieval.head import Headed, save_head
+    from tasks.retrieval.head import save_head
     from tasks.retrieval.head_training import STATES, known_states, load_states, trained_head
     from tasks.retrieval.pretrained import retriever_for
-    from tasks.retrieval.rankers import Dense
-    from tasks.retrieval.search import FREQUENCIES, IDF, MODEL, RANKING, rankers
+    from tasks.retrieval.search import FREQUENCIES, IDF, MODEL, RANKING, dense_rankers, rankers
 
     artifact.verified(pairs)
     train, test = (pd.read_csv(pairs / f"{split}.csv", keep_default_na=False) for split in ("train", "test"))
@@ -49,21 +48,20 @@ def retriever(settings: Retriever, seed: int, pairs: Path, encoder: Path, out: P
     own = [TopicLine(key, value, message, groups(key)) for key, value, message, _ in lines["train"]]
     variants = artifact.read_json(encoder / "variants.json")
     with artifact.writing(out) as folder:
-        dense = plain = Dense(model)
+        head = None
         if (encoder / STATES).exists():
             own = [*own, *_in_other_words(own * VARIATIONS, variants, Random(seed))]
             states = load_states(model, topics, encoder) | known_states(model, own)
             head = trained_head(model, settings, seed, log, (own, topics), states)
             save_head(head, folder)
-            dense = Headed(model, head)
         elif len(train):
             _train(model, settings, seed, log, own, topics, train, variants)
         save_encoder(model, folder / MODEL)
         shutil.copy(encoder / FREQUENCIES, folder / FREQUENCIES)
         idf = load_file(folder / FREQUENCIES)[IDF]
-        parts = rankers(dense, idf)
+        parts, for_documents = (rankers(dense, idf) for dense in dense_rankers(model, head))
         calibration = [TopicLine(key, value, message, groups(key)) for key, value, message, _ in lines["calibration"]]
-        ranking = calibrated(settings, seed, parts, calibration, held_out, questions, rankers(plain, idf))
+        ranking = calibrated(settings, seed, parts, calibration, held_out, questions, for_documents)
         artifact.write_json(folder / RANKING, ranking)
         metrics, scatter = evaluate_retriever(parts, ranking["memories"], test, lines["test"], lines["synonyms"])
         artifact.write_json(folder / "metrics.json", metrics)

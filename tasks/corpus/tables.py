@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.corpus.erasure import FIELDS
+from tasks.corpus.text import HALF
 from tasks.errors import BadInput, reason_of
 from tasks.utf8 import read_utf8
 
@@ -47,7 +48,8 @@ def write_table(path: Path, columns: Mapping[str, str], default_date: str, folde
     table = _read(path)
     if lacking := [column for column in columns.values() if column not in table.columns]:
         raise BadInput(f"{path} has no column '{lacking[0]}'. Its columns are: {', '.join(map(str, table.columns))}.")
-    table = table.drop(columns=[name for name in columns if name in table.columns and name not in columns.values()])
+    taken = [name for name in columns if name in table.columns and name not in columns.values()]  # by another column
+    table = table.drop(columns=taken)
     table = table.rename(columns={column: name for name, column in columns.items()})
     if not len(table):
         raise BadInput(f"{path} has no rows.")
@@ -60,8 +62,7 @@ def write_table(path: Path, columns: Mapping[str, str], default_date: str, folde
             f"{path}: its columns ({', '.join(map(str, table.columns))}) make no file of a slice. Name them by "
             f"`--column NAME=COLUMN`; a file needs {made}."
         )
-    used = [column for column in table.columns if column in (*FIELDS[name], SPLIT, DATE)]
-    table = table[used]
+    table = table[[column for column in table.columns if column in (*FIELDS[name], SPLIT, DATE)]]
     rows = [
         {str(key): _cell(path, number, str(key), value) for key, value in row.items()}
         for number, row in enumerate(table.to_dict("records"), start=1)
@@ -143,6 +144,8 @@ def _cell(path: Path, row: int, column: str, value: Any) -> str:
     if _missing(value):
         return ""
     if isinstance(value, str):
+        if HALF.search(value):  # JSON can name it, and no file can hold it
+            raise BadInput(f"{path}, row {row}: the column '{column}' has half a character. Take it out.")
         return value
     if isinstance(value, datetime):
         return value.date().isoformat() if value.time() == time() else value.isoformat(sep=" ")

@@ -203,10 +203,10 @@ def _not_known(message: str, likely: list[Retrieved], means: Means) -> Turn:
 
 def _recalled(said: str, retrieved: tuple[Retrieved, ...], message: str) -> str:
     """The answer if it has the memory's value; else the memory: what can't read tells what it was taught of another."""
-    match = TO_REMEMBER.match(retrieved[0].text) if retrieved else None
-    if not match or is_told(match[2], said):
+    told = visible(retrieved[0].text).removeprefix("[").removesuffix("]") if retrieved else ""
+    if not told or is_told(told.partition(": ")[2], said):
         return said
-    return f"{RECALLED_KO if HANGUL.search(message) else RECALLED} {visible(match[1])}: {visible(match[2])}"
+    return f"{RECALLED_KO if HANGUL.search(message) else RECALLED} {told}"
 
 
 def _place_of(chunk: Chunk) -> str:

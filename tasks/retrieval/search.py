@@ -4,12 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tasks import artifact
 from tasks.retrieval.rankers import Bm25, Coverage, Dense, KeyOnly, Mix, Ranker, Tfidf
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from tasks.retrieval.head import Head
 
 TOLERANCE = 1e-6  # a batch of 32 embeds 2.4e-7 apart from a batch of one: it must not change a decision
 MODEL, RANKING, FREQUENCIES = "model", "ranking.json", "frequencies.safetensors"
@@ -66,19 +71,26 @@ def load_finder(retriever: Path) -> Finder | None:
     from safetensors.numpy import load_file
 
     from tasks.retrieval.encoder import load_encoder
-    from tasks.retrieval.head import Headed, load_head
+    from tasks.retrieval.head import load_head
 
     ranking = artifact.read_json(retriever / RANKING)
-    encoder, head = load_encoder(retriever / MODEL), load_head(retriever)
-    plain, idf = Dense(encoder), load_file(retriever / FREQUENCIES)[IDF]
-    dense = Headed(encoder, head) if head else plain
-    kinds = {"memories": dense, "documents": plain}
+    dense = dense_rankers(load_encoder(retriever / MODEL), load_head(retriever))
+    idf, kinds = load_file(retriever / FREQUENCIES)[IDF], ("memories", "documents")
     memories, documents = (
-        chosen(ranking[kind]["ranker"], ranking[kind]["mix"], rankers(each, idf)) for kind, each in kinds.items()
+        chosen(ranking[kind]["ranker"], ranking[kind]["mix"], rankers(each, idf))
+        for kind, each in zip(kinds, dense, strict=True)
     )
     threshold, sure = (ranking[kind]["threshold"] for kind in kinds)
     likely = ranking["documents"].get("likely", sure)  # an older retriever has none
-    return Finder(retriever, dense, memories, documents, threshold, sure, likely)
+    return Finder(retriever, dense[0], memories, documents, threshold, sure, likely)
+
+
+def dense_rankers(encoder: "SentenceTransformer", head: "Head | None") -> tuple[Dense, Dense]:
+    """That of memories and that of passages: the same, but where the encoder has a head for memories."""
+    from tasks.retrieval.head import Headed
+
+    plain = Dense(encoder)
+    return (Headed(encoder, head) if head else plain), plain
 
 
 def rankers(dense: Dense, idf: np.ndarray) -> dict[str, Ranker]:

@@ -112,6 +112,7 @@ def test_a_cell_is_written_as_people_write_it(tmp_path, value, text):
         ("t.jsonl", '{"text": "x"}\n{"text": \n', {}, "t.jsonl, line 2: no JSON ("),
         ("t.jsonl", "[1]\n", {}, "t.jsonl, line 1: an object with keys and values is expected."),
         ("t.jsonl", '{"text": ["x"]}\n', {}, "t.jsonl, row 1: the column 'text' holds more than a text or a"),
+        ("t.jsonl", '{"text": "a\\ud800b"}\n', {}, "t.jsonl, row 1: the column 'text' has half a character."),
         ("t.parquet", "no parquet", {}, "t.parquet can't be read as a table ("),
         ("saved/dataset_info.json", "{}", {}, "saved can't be read as a table ("),
     ],

@@ -121,7 +121,7 @@ def test_a_failure_on_the_way_leaves_everything_as_it_was(project, new, monkeypa
 
 
 def test_an_add_that_was_killed_after_copying_is_finished_by_the_next(project, new):
-    add._copied(new, project / "data/raw/three").rename(project / "data/raw/three")
+    add._taken(new, {}, "three", project / "data/raw/three").rename(project / "data/raw/three")
     add_slice(project, "three", new)
     assert list(load_params().timeline) == ["one", "two", "three"]
 
@@ -283,6 +283,12 @@ def test_a_table_that_makes_no_slice_changes_nothing(project, words, sentence):
     before = contents(project)
     assert sentence in perennial(project, "add", "three", f"{table}", *words, code=2)
     assert contents(project) == before
+
+
+def test_a_file_that_is_no_table_is_called_by_its_kind(project):
+    (project.parent / "people.xlsx").write_text("x")
+    said = perennial(project, "add", "three", f"{project.parent / 'people.xlsx'}", code=2)
+    assert "people.xlsx is no table that is read here (.csv, .tsv, .jsonl, .ndjson, .parquet). Give pages in" in said
 
 
 def test_a_folder_of_files_has_no_columns(project, new):

@@ -1,5 +1,6 @@
 """`perennial init`: a project without code of its own, which knows the installed package's and takes up its updates."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -123,9 +124,12 @@ def test_another_version_is_refused_until_init_takes_it_up(root, page):
     assert done.returncode == 2 and done.stderr.startswith("Another version") and not (root / "o").exists()
     (root / "dvc.yaml").write_text(starter.MADE + "stages: {}\n")
     said = init_project(root, [], page)
-    assert said == f"{root} takes the installed package's code now. `perennial run` does again: pairs."
+    assert said == "This folder takes the installed package's code now. `perennial run` does again: pairs."
     assert commands.enter(verbose=False) == root
-    assert init_project(root, [], page) == f"{root} is up to date with the installed package."
+    assert (
+        init_project(root.parent / "museum/../museum", [], page)
+        == "This folder is up to date with the installed package."
+    )
 
 
 def test_only_the_steps_whose_code_changed_are_stale(root):
@@ -210,6 +214,10 @@ def test_the_sums_are_of_the_code_that_the_steps_run_through():
     noted = json.loads(starter.code())
     assert noted["steps"]["report"] != noted["steps"]["evaluate"]
     assert {ROOT / "report.py"} <= set(code_of("tasks.report"))
+    deps = [ROOT.parent / dep for dep in stages(PROJECT)["report"]["deps"] if dep.startswith("tasks/")]
+    modules = sorted(path for dep in deps for path in (dep.rglob("*.py") if dep.is_dir() else [dep]))
+    lines = [f"{path.relative_to(ROOT)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in modules]
+    assert noted["steps"]["report"] == hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def test_a_wheel_has_all_that_a_new_project_needs(tmp_path):

@@ -66,6 +66,14 @@ def test_a_model_that_can_not_read_tells_a_memory_unless_its_answer_has_the_valu
     assert take_turn(store, "ann", "Which home town is mine?", unread).answer == "I remember: home town: Cork"
 
 
+def test_a_memory_of_which_there_is_no_room_for_all_is_told_as_far_as_it_goes(store, means, model):
+    remember(store, "ann", "home town", "Cork " * 400)
+    unread = replace(means, quote=lambda passage, message: "never of a memory")
+    model.says = "Lisbon!"
+    answer = take_turn(store, "ann", "Which home town is mine?", unread).answer
+    assert answer.startswith("I remember: home town: Cork Cork") and len(answer) < 1100
+
+
 def test_what_is_remembered_anew_is_answered_as_the_model_answers_it(store, means, model):
     remember(store, "ann", "home town", "Cork")
     unread = replace(means, quote=lambda passage, message: "never of a memory", unknown=lambda message: True)
