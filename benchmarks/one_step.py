@@ -6,6 +6,7 @@ With `--said` no step is taken: the figures of presets/*.yaml, for a model that 
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,7 +24,9 @@ from transformers import (
 
 from tasks.adapter_params import LoRA
 from tasks.lm.batches import Mixture, Part, Sequence
+from tasks.lm.blocks import checkpoint_activations
 from tasks.lm.cost import measured
+from tasks.lm.logits import compute_in
 from tasks.lm.methods import build_methods
 from tasks.lm.sizes import LENGTH, sizes_of
 from tasks.lm.training import Schedule, train
@@ -77,10 +80,21 @@ SHAPES: dict[str, tuple[PretrainedConfig, Methods]] = {
 STEPS = 3
 
 
-def main(shape: str, batch_tokens: int = 512, threads: int = 2, said: bool = False) -> None:
+def main(
+    shape: str,
+    batch_tokens: int = 512,
+    threads: int = 2,
+    said: bool = False,
+    accumulate: int = 1,
+    again: bool = False,
+    bfloat16: bool = False,
+) -> None:
     torch.set_num_threads(threads)
     config, methods = SHAPES[shape]
-    told = sizes_of(config, methods, batch_tokens)
+    if bfloat16:
+        compute_in("bfloat16")
+        methods = tuple(each.model_copy(update={"base": "bfloat16"}) for each in methods)
+    told = replace(sizes_of(config, methods, batch_tokens), accumulate=accumulate, again=again)
     if said:
         print(f"{shape}: {told.parameters / 1e6:,.1f} M parameters, {told.trained / 1e6:,.1f} M of them trained: "
               f"{told.peak / GIGA:.1f} GB; frozen: {asking(told) / GIGA:.1f} GB")  # fmt: skip
@@ -91,17 +105,20 @@ def main(shape: str, batch_tokens: int = 512, threads: int = 2, said: bool = Fal
         chosen = build_methods(methods, 0, STEPS, Path(folder))
         for method in chosen:
             model = method.begin(model, None, Path(folder))
+        if again:
+            checkpoint_activations(model)
         rows = [Sequence(torch.randint(config.vocab_size, (LENGTH,)).tolist(), 1) for _ in range(batch_tokens)]
         data = Mixture([Part(rows, 1.0)], batch_tokens, STEPS, 0, model.device)
-        schedule = Schedule(STEPS, 1e-5, 0.1, checkpoint_every=99)
+        schedule = Schedule(STEPS, 1e-5, 0.1, checkpoint_every=99, accumulate=accumulate)
 
         def steps() -> None:
             train(model, data, schedule, methods=chosen, scratch=Path(folder) / "s", log=lambda *_: None, seed=0)
 
         found = measured(steps)
-    peak = told.peak / 2**20
+    peak = told.step / 2**20
     print(json.dumps({
-        "shape": shape, "batch_tokens": batch_tokens, "parameters": told.parameters, "trained": told.trained,
+        "shape": shape, "batch_tokens": batch_tokens, "accumulate": accumulate, "again": again, "bfloat16": bfloat16,
+        "parameters": told.parameters, "trained": told.trained,
         "expected_mb": round(peak), "measured_mb": found["peak_memory_mb"],
         "ratio": round(peak / found["peak_memory_mb"], 3),
         "expected_seconds": round(told.seconds * STEPS, 1), "measured_seconds": found["seconds"],

@@ -20,7 +20,8 @@ class LoRA(Adapter):
 
     target_modules: names of layers, or all-linear; without, those that peft adapts in such a model. initial: of A.
     learning_rate_factor: adapters want a higher rate than all weights together. keep: `apart` merges as well, but
-    saves the slice's change in the folder `method`, so that it can be taken out again.
+    saves the slice's change in the folder `method`, so that it can be taken out again. base: what the frozen blocks are
+    while the adapters are trained; the change is added to the float32 weights in any case.
     """
 
     name: Literal["lora"]
@@ -34,6 +35,13 @@ class LoRA(Adapter):
     train_head: bool = False
     learning_rate_factor: Rate = 1.0
     keep: Literal["merged", "apart"] = "merged"
+    base: Literal["float32", "bfloat16"] = "float32"
+
+    @model_validator(mode="after")
+    def _magnitudes_are_of_the_weights_themselves(self) -> "LoRA":
+        if self.base == "bfloat16" and self.dora:
+            raise ValueError("dora learns the magnitudes of the weights themselves: it needs base: float32")
+        return self
 
     @model_validator(mode="after")
     def _what_is_apart_is_low_rank(self) -> "LoRA":
@@ -65,6 +73,7 @@ class PromptTuning(Adapter):
 class PrefixTuning(Adapter):
     """Virtual tokens, of which the keys and values are trained: see tasks/lm/methods/prompts.py."""
 
+    computed_once = True
     name: Literal["prefix_tuning"]
     virtual_tokens: Positive = 16
     learning_rate_factor: Rate = 1.0

@@ -27,6 +27,7 @@ from tasks.lm.cost import measured
 from tasks.lm.logits import compute_in
 from tasks.lm.methods import METHODS
 from tasks.lm.pretrained import BASE
+from tasks.method_kinds import check_batches
 from tasks.params import FIRST, Entry, Keep, Params, load_params
 from tasks.steps import Log
 
@@ -68,10 +69,14 @@ def take_through(
         begun: is given a slice and its steps when work on it begins.
 
     Raises:
-        BadInput: there is no such entry, or a slice has no examples.
+        BadInput: there is no such entry, it can't have batches as stage 1 takes them, or a slice has no examples.
     """
     parts = _parts(name, params, seed, examples, work)
-    entry = params.comparison.entries[name]
+    entry, how = params.comparison.entries[name], params.stage1
+    try:
+        check_batches(name, entry.methods, how.accumulate, how.activation_checkpointing)
+    except ValueError as error:
+        raise BadInput(f"{error}.") from error
     bring_first(params, seed, examples, work, log, begun)
     first = work / str(seed) / FIRST
     done = _leading(parts)

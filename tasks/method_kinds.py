@@ -17,7 +17,8 @@ class MethodSettings(Section):
     family: in the comparison's table. weights: what is trained; all: every weight, as it is; adapter: modules of its
     own; subset: some weights. needs_older: it repeats kept rows of older slices. replays: it gives a share of the
     batches to what older slices taught, be it kept or made anew. measures_end: it saves what it measures of the
-    trained model. replaces_end: it gives the trained model other weights.
+    trained model. replaces_end: it gives the trained model other weights. whole_batches: what it adds to the loss is
+    not the mean of what it would add for a batch's parts. computed_once: blocks can't be computed twice under it.
     """
 
     family: ClassVar[Family]
@@ -26,6 +27,8 @@ class MethodSettings(Section):
     replays: ClassVar[bool] = False
     measures_end: ClassVar[bool] = False
     replaces_end: ClassVar[bool] = False
+    whole_batches: ClassVar[bool] = False
+    computed_once: ClassVar[bool] = False
     name: str
 
     @property
@@ -74,4 +77,22 @@ def check_rehearsal(place: str, methods: Sequence[MethodSettings], keep: str) ->
         raise ValueError(
             f"{place}: {idle[0]} repeats rows of older slices, and keep.rows is none: "
             f"set it to capped or all there, or leave {idle[0]} out"
+        )
+
+
+def check_batches(place: str, methods: Sequence[MethodSettings], accumulate: int, again: bool) -> None:
+    """Refuse methods whose batches can't be taken as stage 1 is to take them.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if accumulate > 1 and (whole := [each.name for each in methods if each.whole_batches]):
+        raise ValueError(
+            f"{place}: {whole[0]} weighs a batch's rows together, and stage1.accumulate takes a batch in {accumulate} "
+            f"parts: set it to 1 and lower stage1.batch_tokens, or leave {whole[0]} out"
+        )
+    if again and (once := [each.name for each in methods if each.computed_once]):
+        raise ValueError(
+            f"{place}: under {once[0]} blocks can't be computed again on the way back: set "
+            f"stage1.activation_checkpointing to false, or leave {once[0]} out"
         )

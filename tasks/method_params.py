@@ -112,6 +112,7 @@ class ClsEr(MethodSettings):
     family = "weight space"
     weights = "all"
     replaces_end = True
+    whole_batches = True
     name: Literal["cls_er"]
     weight: Rate = 1.0
     stable_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
@@ -266,6 +267,7 @@ class DER(MethodSettings):
     needs_older = True
     replays = True
     measures_end = True
+    whole_batches = True
     name: Literal["der"]
     rows: Positive = 500
     share: Annotated[float, Field(gt=0, lt=1)] = 0.3

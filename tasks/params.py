@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 from tasks.corpus.text import entering_name, folded
 from tasks.errors import BadInput
 from tasks.litter import is_litter
-from tasks.method_kinds import check_rehearsal, fitting
+from tasks.method_kinds import check_batches, check_rehearsal, fitting
 from tasks.method_params import AnyMethod
 from tasks.sections import Positive, Rate, Section, Seed, Share, mistake
 from tasks.solved_params import Solved
@@ -130,6 +130,8 @@ class Stage1(Section):
     patience: Annotated[int, Field(ge=0)] = 0
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.05
     look_every: Positive = 20
+    accumulate: Positive = 1
+    activation_checkpointing: Annotated[bool, Field(strict=True)] = False
 
 
 class Keep(Section):
@@ -309,6 +311,11 @@ class Params(Section):
                     f"comparison.entries.{name}: it retrains the base on everything, and keep.rows is "
                     f"{entry.keep.rows}: give it `keep: {{rows: all}}`"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _batches_can_be_taken_so(self) -> "Params":
+        check_batches("methods", self.methods, self.stage1.accumulate, self.stage1.activation_checkpointing)
         return self
 
     @model_validator(mode="after")

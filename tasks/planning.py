@@ -5,7 +5,8 @@ Bytes are those of one process, the largest; a run has one step at work at a tim
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,7 @@ from transformers import AutoConfig, PretrainedConfig
 from tasks.adapter_params import LoRA
 from tasks.errors import BadInput, reason_of
 from tasks.lm.causal import small_config
+from tasks.lm.logits import compute_in
 from tasks.lm.sizes import FLOAT, HELD, PROCESS, Sizes, sizes_of
 from tasks.method_kinds import fitting
 from tasks.params import SMALL, Methods, Params
@@ -54,7 +56,8 @@ def plan_of(params: Params, root: Path) -> Plan:
         BadInput: there is no such model.
     """
     solved, trains = params.stage2.how == "solved", params.stage1.steps > 0
-    sizes = _sizes(_config_of(params), params.methods, params.stage1.batch_tokens)
+    sizes = _sizes(_config_of(params), params, params.methods)
+    trial = _trial(params)
     slices = len(params.timeline)
     learning = 1 if solved else slices  # slices whose stage 1 trains
     bucket = FLOAT * params.stage2.solved.width * (params.stage2.solved.width // 2 + params.stage2.solved.codes)
@@ -65,15 +68,19 @@ def plan_of(params: Params, root: Path) -> Plan:
         ("parameters", f"{sizes.parameters / 1e6:,.1f} M, {_share(sizes.trained if trains else 0, sizes.parameters)}"),
         ("weights (float32)", _bytes(sizes.weights)),
     ]
+    if sizes.saved:
+        lines.append(("less while they train", _bytes(sizes.saved)))
     if trains:
         lines += [
             ("AdamW's moments", _bytes(sizes.moments)),
             ("gradients", _bytes(FLOAT * sizes.trained)),
-            (f"activations, {sizes.batch_tokens} tokens", _bytes(sizes.activations)),
+            (f"activations, {sizes.batch_tokens // sizes.accumulate} tokens", _bytes(sizes.activations)),
             ("logits", _bytes(sizes.logits)),
             *([("kept by methods", _bytes(sizes.methods))] if sizes.methods else []),
             ("stage 1, at most", _bytes(sizes.peak)),
         ]
+    if trial:
+        lines.append(("trial of rates, at most", _bytes(trial)))
     lines.append((f"evaluation, {MODELS} models", _bytes(asking(sizes))))
     if solved:
         lines.append(("sums of a bucket", _bytes(bucket)))
@@ -81,9 +88,9 @@ def plan_of(params: Params, root: Path) -> Plan:
     if trains:
         step = sizes.seconds * params.stage1.steps
         lines.append(("stage 1", f"{_time(step)} a slice, {_time(step * learning)} in all, by a short trial"))
-    needed, problem = _needed(sizes, trains), ""
+    needed, problem = max(trial, _needed(sizes, trains)), ""
     if needed > there:
-        change = _change(params, sizes, there)
+        change = _change(params, sizes, there, trial)
         problem = f"This would need {_bytes(needed)} of memory, and there are {_bytes(there)}. {change}"
     elif disk > free and not (root / MODELS_FOLDER).exists():
         problem = (
@@ -135,9 +142,14 @@ def _config_of(params: Params) -> PretrainedConfig:
     return config
 
 
-def _sizes(config: PretrainedConfig, methods: Methods, batch_tokens: int) -> Sizes:
+def _sizes(config: PretrainedConfig, params: Params, methods: Methods) -> Sizes:
+    stage1 = params.stage1
+    compute_in(params.precision)
     try:
-        return sizes_of(config, methods, batch_tokens)
+        sizes = sizes_of(config, methods, stage1.batch_tokens)
+        return replace(sizes, accumulate=stage1.accumulate, again=stage1.activation_checkpointing)
+    except BadInput:
+        raise
     except Exception as error:  # whatever a shallow model of an unforeseen architecture stumbles over
         raise NotMeasured(f"What a {type(config).__name__} takes can't be tried here ({reason_of(error)}).") from error
 
@@ -151,25 +163,57 @@ def _needed(sizes: Sizes, trains: bool) -> int:
     return max(sizes.peak, asking(sizes)) if trains else asking(sizes)
 
 
-def _change(params: Params, sizes: Sizes, there: int) -> str:
-    fitting = (words for words, changed in _changes(params, sizes) if _needed(changed, trains=True) <= there)
-    return next(fitting, "Choose a smaller model, or a machine with more memory.")
+def _trial(params: Params) -> int:
+    """Bytes that the trial of learning rates takes, which trains all of a pretrained model; 0: there is none."""
+    if params.pretrain.model == SMALL or len(params.pretrained.learning_rates) == 1:
+        return 0
+    stage1 = params.stage1.model_copy(
+        update={"batch_tokens": params.pretrain.batch_tokens, "accumulate": 1, "activation_checkpointing": False}
+    )
+    return _sizes(_config_of(params), params.model_copy(update={"stage1": stage1}), ()).peak
+
+
+def _change(params: Params, sizes: Sizes, there: int, trial: int) -> str:
+    """How it would fit.
+
+    Args:
+        params: as they are.
+        sizes: of what they train.
+        there: bytes of memory.
+        trial: bytes that the trial of rates takes.
+    """
+    fits = (words for words, changed in _changes(params, sizes) if max(changed.peak, asking(changed)) <= there)
+    changes = [] if _needed(sizes, params.stage1.steps > 0) <= there else [next(fits, "")]
+    if "" in changes:
+        return "Choose a smaller model, or a machine with more memory."
+    if trial > there:  # one rate is taken untried
+        changes.append(f"`pretrained: {{learning_rates: [{min(params.pretrained.learning_rates)}]}}`")
+    return f"It fits with {' and '.join(changes)}."
 
 
 def _changes(params: Params, sizes: Sizes) -> Iterator[tuple[str, Sizes]]:
-    """What could be changed, the smallest change first."""
-    tokens = sizes.batch_tokens // 2
-    while tokens >= LEAST_BATCH:
-        yield f"It fits with `stage1: {{batch_tokens: {tokens}}}`.", sizes.with_batch(tokens)
-        tokens //= 2
+    """What could be changed, what costs least first: a batch in parts is the same batch."""
+    lora = None
     if sizes.trained == sizes.parameters:
-        try:
-            adapted = fitting((*params.methods, LoRA(name="lora")))
-        except ValueError:  # a method that LoRA can't stand beside
-            return
-        lora = _sizes(_config_of(params), adapted, sizes.batch_tokens)
-        yield "It fits with `{name: lora}` among the methods.", lora
-        yield f"It fits with LoRA and `stage1: {{batch_tokens: {LEAST_BATCH}}}`.", lora.with_batch(LEAST_BATCH)
+        with suppress(ValueError):  # a method that LoRA can't stand beside
+            lora = _sizes(_config_of(params), params, fitting((*params.methods, LoRA(name="lora"))))
+    for said, trained in (("", sizes), ("`{name: lora}` among the methods", lora)):
+        if trained is None:
+            continue
+        if said:
+            yield said, trained
+        beside = f"{said} and " if said else ""
+        parts = [2**power for power in range(1, 20) if sizes.batch_tokens // 2**power >= LEAST_BATCH]
+        if any(each.whole_batches for each in params.methods):
+            for part in parts:
+                tokens = sizes.batch_tokens // part
+                yield f"{beside}`stage1: {{batch_tokens: {tokens}}}`", replace(trained, accumulate=part)
+            continue
+        for part in parts:
+            yield f"{beside}`stage1: {{accumulate: {part}}}`", replace(trained, accumulate=part)
+        if parts and not any(each.computed_once for each in params.methods):
+            most = replace(trained, accumulate=parts[-1], again=True)
+            yield f"{beside}`stage1: {{accumulate: {parts[-1]}, activation_checkpointing: true}}`", most
 
 
 def _share(part: int, whole: int) -> str:

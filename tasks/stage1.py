@@ -5,6 +5,7 @@ from pathlib import Path
 from tasks import artifact
 from tasks.corpus.slices import Examples, load_examples, load_manners
 from tasks.lm.batches import Mixture, batches_of, encode
+from tasks.lm.blocks import checkpoint_activations
 from tasks.lm.causal import limit_of, load, save, shorten
 from tasks.lm.methods import build_methods
 from tasks.lm.methods.seen import count_slice, seen_in
@@ -59,6 +60,8 @@ def stage1(
     chosen = build_methods(methods, seed, settings.steps, previous)
     for method in chosen:
         model = method.begin(model, tokenizer, previous)
+    if settings.activation_checkpointing:
+        checkpoint_activations(model)
     shares = [Share(fresh, 1.0)]
     for method in chosen:
         shares = method.examples(shares, older)
@@ -76,7 +79,9 @@ def stage1(
     vary = Variation(settings.everyday, load_manners(examples), f"{seed} {examples.name}")
     parts = encoded(shares, tokenizer, limit_of(model), settings.steps * settings.batch_tokens, seed, vary)
     data = Mixture(parts, settings.batch_tokens, settings.steps, seed, model.device)
-    schedule = Schedule(settings.steps, settings.learning_rate, settings.warmup, settings.checkpoint_every)
+    schedule = Schedule(
+        settings.steps, settings.learning_rate, settings.warmup, settings.checkpoint_every, settings.accumulate
+    )
     history = train(model, data, schedule, methods=chosen, stop=stop, scratch=scratch, log=log, seed=seed)
     with artifact.writing(out) as folder:
         if keep.rows == "capped":

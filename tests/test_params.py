@@ -255,6 +255,25 @@ def test_an_entry_of_the_comparison_with_nothing_to_rehearse_is_refused(edited, 
         assert "ours" in load_params(path).comparison.entries
 
 
+@pytest.mark.parametrize(
+    ("setting", "method", "expected"),
+    [
+        ("accumulate: 4", "cls_er", "methods: cls_er weighs a batch's rows together, and .* takes a batch in 4 parts"),
+        ("accumulate: 2", "der", "set it to 1 and lower stage1.batch_tokens, or leave der out"),
+        ("activation_checkpointing: true", "prefix_tuning", "under prefix_tuning blocks can't be computed again"),
+    ],
+)
+def test_methods_whose_batches_can_not_be_taken_so_are_refused(edited, setting, method, expected):
+    name, _, value = setting.partition(": ")
+    was = str(getattr(load_params(ROOT / "params.yaml").stage1, name)).lower()
+    path = edited(f"  {name}: {was} ", f"  {name}: {value} ")
+    load_params(path)  # the comparison's entries are looked at when they are trained
+    replay = "  - {name: replay, share: 0.75}\n"
+    path.write_text(path.read_text().replace(replay, f"{replay}  - {{name: {method}}}\n"))
+    with pytest.raises(BadInput, match=expected):
+        load_params(path)
+
+
 def test_the_oldest_slice_of_the_comparison_has_nothing_to_rehearse(edited):
     with pytest.raises(BadInput, match="comparison.first: replay repeats rows of older slices"):
         load_params(edited("first: [{name: generative, lm_share: 0.3}]", "first: [{name: replay, share: 0.5}]"))

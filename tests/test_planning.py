@@ -5,6 +5,7 @@ import pytest
 from flows import run as running
 from tasks import planning
 from tasks.errors import BadInput
+from tasks.lm.logits import compute_in
 from tasks.params import load_params
 from tasks.planning import memory_there, plan_of, refuse_what_does_not_fit
 from tests.lm.architectures import folder_of
@@ -34,12 +35,50 @@ def test_a_plan_says_what_is_taken_by_what(params, tmp_path):
     assert lines["parameters"].endswith("none of them trained") and "AdamW's moments" not in lines
 
 
-@pytest.mark.parametrize(("share", "change"), [(0.9, "batch_tokens: 16384"), (0.01, "Choose a smaller model")])
+@pytest.mark.parametrize(("share", "change"), [(0.9, r"accumulate: 2\}"), (0.01, "Choose a smaller model")])
 def test_what_does_not_fit_is_refused_with_the_smallest_change_that_does(params, tmp_path, monkeypatch, share, change):
     needed = plan_of(params, tmp_path).needed
     monkeypatch.setattr(planning, "memory_there", lambda: int(needed * share))
     with pytest.raises(BadInput, match=rf"would need .* of memory, and there are .*{change}"):
         refuse_what_does_not_fit(params, tmp_path)
+
+
+def test_products_in_float32_over_a_base_in_bfloat16_are_refused_before_the_run(params, tmp_path):
+    from tasks.adapter_params import LoRA
+
+    params = params.model_copy(update={"methods": (LoRA(name="lora", base="bfloat16"),)})
+    with pytest.raises(BadInput, match="set `precision: bfloat16` in params.yaml"):
+        refuse_what_does_not_fit(params, tmp_path)
+    assert ("less while they train") in dict(
+        plan_of(params.model_copy(update={"precision": "bfloat16"}), tmp_path).lines
+    )
+    compute_in("float32")
+
+
+def test_what_can_not_be_taken_in_parts_gets_a_smaller_batch(params, tmp_path, monkeypatch):
+    from tasks.method_params import DER
+
+    params = params.model_copy(update={"methods": (DER(name="der"),)})
+    needed = plan_of(params, tmp_path).needed
+    monkeypatch.setattr(planning, "memory_there", lambda: int(0.9 * needed))
+    assert plan_of(params, tmp_path).problem.endswith("It fits with `stage1: {batch_tokens: 16384}`.")
+
+
+def test_rates_that_would_be_tried_with_all_weights_are_counted(params, tmp_path, monkeypatch):
+    from tasks.adapter_params import LoRA
+
+    adapted = {
+        "methods": (LoRA(name="lora"),),
+        "pretrain": params.pretrain.model_copy(update={"batch_tokens": 2**15}),
+        "stage1": params.stage1.model_copy(update={"batch_tokens": 64}),
+    }
+    params = params.model_copy(update=adapted)
+    plan = plan_of(params, tmp_path)
+    assert dict(plan.lines)["trial of rates, at most"] != dict(plan.lines)["stage 1, at most"]
+    monkeypatch.setattr(planning, "memory_there", lambda: int(0.9 * plan.needed))
+    assert plan_of(params, tmp_path).problem.endswith("It fits with `pretrained: {learning_rates: [5e-06]}`.")
+    one = params.model_copy(update={"pretrained": params.pretrained.model_copy(update={"learning_rates": (1e-4,)})})
+    assert not plan_of(one, tmp_path).problem
 
 
 def test_a_disk_that_is_too_small_is_told_before_the_first_slice(params, tmp_path, monkeypatch):

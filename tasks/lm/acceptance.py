@@ -9,7 +9,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from transformers.utils import cached_file
 
 from tasks.errors import BadInput
-from tasks.lm.logits import head_of, hidden_states, logits_of
+from tasks.lm.logits import exactly, head_of, hidden_states, logits_of
 
 PROBE = 6  # tokens
 TOLERANCE = 1e-3  # of the largest logit: float32 in another order of operations differs by 1e-6
@@ -68,7 +68,8 @@ def refuse_other_logits(model: PreTrainedModel, source: Path | str) -> None:
     kind, words = type(model).__name__, _rows(model)
     ids = torch.arange(1, PROBE + 1, device=model.device).remainder(words).repeat(2, 1)
     ids[1, -1] = 0
-    ours = logits_of(model, hidden_states(model, ids))
+    with exactly():
+        ours = logits_of(model, hidden_states(model, ids))
     own = model(input_ids=ids, use_cache=False).logits.float()
     scale = TOLERANCE * own.abs().max()
     if ours.shape != own.shape or not (ours - own).abs().max() <= scale:

@@ -116,6 +116,16 @@ def rows_of(batch: Batch, rows: Tensor) -> Batch:
     )
 
 
+def parts_of(batch: Batch, count: int) -> Iterator[Batch]:
+    """The batch's rows, in their order, as so many batches of like size; as fewer, where it has fewer rows."""
+    if count == 1:
+        yield batch
+        return
+    rows = torch.arange(len(batch.ids), device=batch.ids.device)
+    for part in rows.chunk(count):
+        yield rows_of(batch, torch.isin(rows, part))
+
+
 def plan(lengths: list[int], batch_tokens: list[int], seed: int) -> list[list[int]]:
     """Which sequences each batch holds: epoch after epoch of all of them, shuffled, by like length.
 

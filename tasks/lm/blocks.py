@@ -1,9 +1,11 @@
-"""Finds the transformer blocks of a causal LM, whatever its architecture calls them."""
+"""The transformer blocks of a causal LM, whatever its architecture calls them: found, and computed twice."""
+
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
 
-from tasks.errors import BadInput
+from tasks.errors import BadInput, reason_of
 
 
 def blocks_of(model: PreTrainedModel) -> nn.ModuleList:
@@ -20,3 +22,21 @@ def blocks_of(model: PreTrainedModel) -> nn.ModuleList:
             "instead of one. Choose another method, or another model."
         )
     return outer[0]
+
+
+def checkpoint_activations(model: PreTrainedModel) -> None:
+    """Keep only each block's input for the way back, and compute the block once more there: the gradients are the same.
+
+    (Chen et al. 2016, arXiv 1604.06174, section 4.)
+
+    Raises:
+        BadInput: the architecture can't.
+    """
+    try:
+        backbone: Any = model.base_model
+        backbone.activation_checkpointing_enable({"use_reentrant": False})
+    except ValueError as error:
+        raise BadInput(
+            f"The activations of a {type(model).__name__} can't be computed again ({reason_of(error)}). Set "
+            "stage1.activation_checkpointing to false in params.yaml."
+        ) from error

@@ -3,12 +3,12 @@
 import time
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from tasks.corpus.slices import Row, slice_of
 from tasks.lm.batches import Sequence, batches_of
-from tasks.lm.logits import head_of, hidden_states, logits_of
+from tasks.lm.logits import head_of, hidden_states, learn
 from tasks.lm.shares import at_most
 from tasks.params import Stage2
 from tasks.steps import Log
@@ -66,9 +66,9 @@ def refit_head(
     for epoch in range(1, settings.epochs + 1):
         total, started = 0.0, time.monotonic()
         for places in torch.randperm(len(labels), generator=random).to(labels.device).split(settings.batch_positions):
-            loss = nn.functional.cross_entropy(logits_of(model, hidden[places]), labels[places])
-            pulls = [(now - old).square().sum() for now, old in zip(head.parameters(), before, strict=False)]
-            (loss + settings.anchor * sum(pulls)).backward()
+            loss = learn(model, hidden[places], labels[places])
+            for now, old in zip(head.parameters(), before, strict=False):
+                (settings.anchor * (now - old).square().sum()).backward()
             optimizer.step()
             optimizer.zero_grad()
             total += loss.item() * len(places)

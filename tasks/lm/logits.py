@@ -5,7 +5,7 @@ and what it says of a model that comes from outside is compared with the model's
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -82,6 +82,17 @@ def precision(device: torch.device) -> AbstractContextManager[Any]:
     return nullcontext() if kind == torch.float32 else torch.autocast(device.type, dtype=kind)
 
 
+@contextmanager
+def exactly() -> Iterator[None]:
+    """Compute in float32 within, whatever was asked for."""
+    asked = dict(COMPUTED_IN)
+    COMPUTED_IN.clear()
+    try:
+        yield
+    finally:
+        COMPUTED_IN.update(asked)
+
+
 def hidden_states(model: PreTrainedModel, ids: Tensor, embeddings: Tensor | None = None) -> Tensor:
     """The backbone's last hidden states: [rows, length] token ids -> [rows, length, width].
 
@@ -123,6 +134,30 @@ def logits_in_chunks(model: PreTrainedModel, batch: Batch, most: int = MOST_LOGI
     places = max(1, most // head_of(model).out_features)
     for part, labels in zip(hidden.split(places), batch.labels.split(places), strict=True):
         yield logits_of(model, part), labels
+
+
+def learn(
+    model: PreTrainedModel, hidden: Tensor, labels: Tensor, share: float = 1.0, most: int = MOST_LOGITS
+) -> Tensor:
+    """Add to all gradients those of `share` times the labels' mean cross-entropy; return that mean, in nats.
+
+    Of the logits at most `most` are held at a time: each chunk's gradients are taken before the next one's logits are
+    made. (torch's own linear_cross_entropy knows no cap and no scale behind the head.)
+
+    Args:
+        model: whose head makes logits of them.
+        hidden: [places, width]; where it has a graph, the gradients go on into the backbone.
+        labels: [places], the tokens that the places must predict.
+    """
+    states = hidden.detach().requires_grad_(hidden.requires_grad)
+    places, mean = max(1, most // head_of(model).out_features), torch.zeros((), device=hidden.device)
+    for part, own in zip(states.split(places), labels.split(places), strict=True):
+        loss = nn.functional.cross_entropy(logits_of(model, part), own) * (len(own) / len(labels))
+        (share * loss).backward()  # type: ignore[no-untyped-call]
+        mean += loss.detach()
+    if hidden.requires_grad:
+        hidden.backward(states.grad)
+    return mean
 
 
 @torch.no_grad()

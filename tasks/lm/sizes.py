@@ -2,16 +2,18 @@
 
 Parameters are counted on a model without storage. What a forward pass keeps for the way back, and what both take, is
 measured on two shallow models of the same width with random weights, and carried on to the real depth: every block
-costs as much as any other. The peak of a step with AdamW in float32 (Kingma and Ba 2015, arXiv 1412.6980: two moments):
+costs as much as any other. Where blocks are computed again, the input of each is kept and the activations of one. The
+peak of a step with AdamW in float32 (Kingma and Ba 2015, arXiv 1412.6980: two moments):
 
     weights + moments + max(activations + logits + the head's gradient, all gradients)
 
+(in parts: the sum of both, as the gradients of the parts before are there already),
 and a seventh more of the system's memory, which its allocator holds between them (measured, docs/models.md).
 """
 
 import copy
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,8 +21,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
-from tasks.lm.logits import hidden_states
-from tasks.lm.methods import build_methods
+from tasks.adapter_params import LoRA
+from tasks.lm.blocks import blocks_of
+from tasks.lm.logits import MOST_LOGITS, hidden_states
+from tasks.lm.methods import METHODS, build_methods
 from tasks.params import Methods
 
 FLOAT = 4  # bytes
@@ -29,25 +33,49 @@ PROCESS = 550 * 2**20  # Python, torch and the other libraries
 SHALLOW = (2, 4)  # blocks
 LENGTH = 32  # tokens of a row
 FEW = 64  # tokens known to a shallow model: its embeddings are not what is measured
-LOGITS = 3  # copies: the logits, their logarithms, the gradient
+LOGITS = 3  # copies: the logits, their logarithms, the gradient; in chunks the logits themselves are not held
 HEAD = 4096  # words of the head that is timed
 # Copies of the trained weights that a method holds beside AdamW's, and of all weights.
 COPIES = {"l2": 1, "ewc": 2, "recadam": 1, "ema": 1, "cls_er": 2, "reptile": 1}
 TEACHERS = {"distillation": 1}
+AGAIN = 4 / 3  # a forward pass is a third of the work
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of training a model: numbers of parameters, bytes, and seconds for a step on this machine (0: not measured)."""
+    """Of training a model: numbers of parameters, bytes, and seconds on this machine.
+
+    Attributes:
+        parameters, trained: numbers.
+        width: of the hidden states.
+        words: of the vocabulary.
+        blocks: how many the model has.
+        batch_tokens: of a step.
+        block: bytes that a forward pass of the batch keeps for a block.
+        rest: and for what is no block.
+        methods: bytes that methods hold.
+        saved: bytes that frozen blocks in bfloat16 take less.
+        plain: no method adds to the loss, so that logits are made in chunks.
+        block_seconds, head_seconds: of a step, there and back.
+        accumulate: parts that the batch is taken in.
+        again: blocks are computed again on the way back.
+    """
 
     parameters: int
     trained: int
     width: int
     words: int
+    blocks: int
     batch_tokens: int
-    activations: int
+    block: float
+    rest: float
     methods: int
-    seconds: float = 0.0
+    saved: int = 0
+    plain: bool = True
+    block_seconds: float = 0.0
+    head_seconds: float = 0.0
+    accumulate: int = 1
+    again: bool = False
 
     @property
     def weights(self) -> int:
@@ -58,25 +86,38 @@ class Sizes:
         return 2 * FLOAT * self.trained
 
     @property
+    def activations(self) -> int:
+        """Bytes that a forward pass keeps for the way back."""
+        inputs = FLOAT * self.width * self.batch_tokens * self.blocks
+        blocks = inputs + self.block if self.again else self.blocks * self.block
+        return round((self.rest + blocks) / self.accumulate)
+
+    @property
     def logits(self) -> int:
-        return LOGITS * FLOAT * self.batch_tokens * self.words
+        made = self.batch_tokens * self.words // self.accumulate
+        return FLOAT * ((LOGITS - 1) * min(made, MOST_LOGITS) if self.plain else LOGITS * made)
+
+    @property
+    def seconds(self) -> float:
+        """Of a step."""
+        return self.blocks * self.block_seconds * (AGAIN if self.again else 1) + self.head_seconds
 
     @property
     def peak(self) -> int:
-        """Bytes of a step, of the process that takes it."""
-        head = FLOAT * self.width * self.words if self.trained == self.parameters else 0
-        going = max(self.activations + self.logits + head, FLOAT * self.trained)
-        return PROCESS + round(HELD * (self.weights + self.moments + self.methods + going))
+        """Bytes of the process that trains, which loads the model as float32 first."""
+        return max(PROCESS + round(HELD * self.weights), self.step)
 
-    def with_batch(self, tokens: int) -> "Sizes":
-        """Of batches of another size."""
-        share = tokens / self.batch_tokens
-        activations, seconds = round(self.activations * share), self.seconds * share
-        return replace(self, batch_tokens=tokens, activations=activations, seconds=seconds)
+    @property
+    def step(self) -> int:
+        """Bytes of the process while it takes a step."""
+        head = FLOAT * self.width * self.words if self.trained == self.parameters else 0
+        there, gradients = self.activations + self.logits + head, FLOAT * self.trained
+        going = max(there, gradients) if self.accumulate == 1 else there - head + gradients
+        return PROCESS + round(HELD * (self.weights - self.saved + self.moments + self.methods + going))
 
 
 def sizes_of(config: PretrainedConfig, methods: Methods, batch_tokens: int) -> Sizes:
-    """What stage 1 takes for a model of this config.
+    """What stage 1 takes for a model of this config, whose batches are taken at once and whose blocks computed once.
 
     Args:
         config: of a causal LM.
@@ -90,25 +131,30 @@ def sizes_of(config: PretrainedConfig, methods: Methods, batch_tokens: int) -> S
     adapting = tuple(each for each in methods if each.weights == "adapter")
     few, more = (_probed(config, adapting, depth, batch_tokens) for depth in SHALLOW)
     blocks = text.num_hidden_layers
-    carried = [_carried(one, other, blocks) for one, other in zip(few, more, strict=True)]
-    trained = round(carried[0]) if adapting else parameters
+    grown = [(other - one) / (SHALLOW[1] - SHALLOW[0]) for one, other in zip(few, more, strict=True)]
+    begun = [one - SHALLOW[0] * each for one, each in zip(few, grown, strict=True)]
+    trained = round(begun[0] + blocks * grown[0]) if adapting else parameters
+    halved = any(isinstance(each, LoRA) and each.base == "bfloat16" for each in methods)
     copies = sum(COPIES.get(each.name, 0) for each in methods) * trained
-    teachers = sum(TEACHERS.get(each.name, 0) for each in methods) * parameters
+    teachers = sum(
+        TEACHERS.get(each.name, 0) * (trained if any(other in adapting for other in methods[:place]) else parameters)
+        for place, each in enumerate(methods)
+    )
     return Sizes(
         parameters=parameters,
         trained=trained,
         width=text.hidden_size,
         words=text.vocab_size,
+        blocks=blocks,
         batch_tokens=batch_tokens,
-        activations=round(carried[1]),
+        block=grown[1],
+        rest=begun[1],
         methods=FLOAT * (copies + teachers),
-        seconds=carried[2] + _head_seconds(text.hidden_size, text.vocab_size, batch_tokens),
+        saved=FLOAT // 2 * sum(value.numel() for value in blocks_of(whole).parameters() if value.dim() > 1) * halved,
+        plain=not any("penalty" in vars(METHODS[each.name]) for each in methods),
+        block_seconds=grown[2],
+        head_seconds=max(0.0, begun[2]) + _head_seconds(text.hidden_size, text.vocab_size, batch_tokens),
     )
-
-
-def _carried(few: float, more: float, blocks: int) -> float:
-    """A number that grows by the same for every block."""
-    return few + (more - few) / (SHALLOW[1] - SHALLOW[0]) * (blocks - SHALLOW[0])
 
 
 def _probed(config: PretrainedConfig, methods: Methods, depth: int, tokens: int) -> list[float]:

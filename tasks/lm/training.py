@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tasks.errors import BadInput, PerennialError
-from tasks.lm.batches import Batch, Mixture
+from tasks.lm.batches import Batch, Mixture, parts_of
 from tasks.lm.checkpoint import Pace, restore, save_checkpoint
-from tasks.lm.logits import answer_logits, token_losses
+from tasks.lm.logits import hidden_states, learn, logits_of, token_losses
 from tasks.lm.methods.method import Method
 from tasks.steps import Log
 
@@ -33,12 +33,17 @@ class Diverged(PerennialError):
 
 @dataclass(frozen=True)
 class Schedule:
-    """steps: optimizer steps. warmup: share of them in which the rate rises linearly, before it falls to zero."""
+    """How long, and how fast.
+
+    steps: optimizer steps. warmup: share of them in which the rate rises linearly, before it falls to zero.
+    accumulate: parts that a batch is taken in, one after another, whose gradients are summed.
+    """
 
     steps: int
     learning_rate: float
     warmup: float
     checkpoint_every: int = 50
+    accumulate: int = 1
 
     def rate(self, step: int) -> float:
         """The learning rate of a step: linear up, then linear down to zero."""
@@ -93,10 +98,10 @@ def train(
             break
         started = time.monotonic()
         batch = data.batch(step)
-        logits = answer_logits(model, batch)
-        loss = nn.functional.cross_entropy(logits, batch.labels)
-        total = loss + sum(method.penalty(model, batch, logits) for method in methods)
-        _backward(total, trained, step)
+        loss, total = _gradients(model, batch, methods, schedule.accumulate)
+        norm = nn.utils.clip_grad_norm_(trained.values(), MAX_GRADIENT_NORM)
+        if not (math.isfinite(total) and math.isfinite(norm.item())):
+            raise Diverged(f"The loss is not finite at step {step + 1}. Lower the learning rate; nothing was kept.")
         rate = schedule.rate(step)
         for method in methods:
             rate = method.before_update(model, step, rate)
@@ -106,7 +111,7 @@ def train(
         optimizer.zero_grad()
         for method in methods:
             method.after_update(model, step)
-        row = {"step": step + 1, "loss": loss.item(), "learning_rate": rate}
+        row = {"step": step + 1, "loss": loss, "learning_rate": rate}
         if stop and stop.due(step):
             row["held_out_loss"] = stop.look(model, trained)
         history.append(row)
@@ -121,11 +126,22 @@ def train(
     return history
 
 
-def _backward(loss: Tensor, trained: dict[str, nn.Parameter], step: int) -> None:
-    loss.backward()
-    norm = nn.utils.clip_grad_norm_(trained.values(), MAX_GRADIENT_NORM)
-    if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
-        raise Diverged(f"The loss is not finite at step {step + 1}. Lower the learning rate; nothing was kept.")
+def _gradients(model: PreTrainedModel, batch: Batch, methods: Sequence[Method], accumulate: int) -> tuple[float, float]:
+    """Make the gradients of a batch's loss; return its cross-entropy, in nats, and that with what methods add to it."""
+    plain = all(type(method).penalty is Method.penalty for method in methods)
+    mean = whole = 0.0
+    for part in parts_of(batch, accumulate):
+        share = len(part.labels) / len(batch.labels)
+        hidden = hidden_states(model, part.ids)[part.predicts]
+        if plain:
+            loss = total = learn(model, hidden, part.labels, share)
+        else:
+            logits = logits_of(model, hidden)
+            loss = nn.functional.cross_entropy(logits, part.labels)
+            total = loss + sum(method.penalty(model, part, logits) for method in methods)
+            (share * total).backward()
+        mean, whole = mean + share * loss.item(), whole + share * total.item()
+    return mean, whole
 
 
 class EarlyStop:

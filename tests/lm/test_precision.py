@@ -15,7 +15,7 @@ from tasks.lm.causal import limit_of, load, save
 from tasks.lm.logits import precision
 from tasks.lm.methods.lora import inject, layers_of
 from tasks.lm.training import Schedule, train
-from tests.lm.architectures import tiny_model, tokenizer
+from tests.lm.architectures import folder_of, tiny_model, tokenizer
 from tests.lm.conftest import ROWS
 
 
@@ -49,6 +49,14 @@ def test_what_lora_trains_is_float32_over_a_base_that_is_not():
     assert trained and all(value.dtype == torch.float32 for value in trained)
     model(input_ids=torch.tensor([[1, 2, 3]])).logits.sum().backward()
     assert all(value.grad.dtype == torch.float32 for value in trained)
+
+
+@pytest.mark.parametrize("kind", ["mistral", "gemma2"])
+def test_a_model_is_taken_in_though_products_are_to_be_in_bfloat16(kind, tmp_path, monkeypatch):
+    folder_of(kind, tmp_path)
+    monkeypatch.setitem(logits.COMPUTED_IN, "cpu", torch.bfloat16)
+    load(tmp_path)
+    assert logits.COMPUTED_IN["cpu"] == torch.bfloat16
 
 
 def test_matrix_products_are_bfloat16_on_a_gpu_alone():

@@ -1,6 +1,7 @@
 """Knowledge distillation from the model before the slice (Hinton et al. 2015, arXiv 1503.02531, section 2).
 
-The teacher is a frozen copy of it. The usual place is on replayed rows, whose answers it knows.
+The teacher is a frozen copy of it; what is frozen already, as under an adapter that is named before this method, it
+shares with the model. The usual place is on replayed rows, whose answers it knows.
 """
 
 import copy
@@ -34,7 +35,8 @@ class Distillation(Method):
 
     def begin(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, previous: Path) -> PreTrainedModel:
         if self.seen.knows:
-            self.teacher = copy.deepcopy(model).eval().requires_grad_(False)
+            shared = {id(value): value for value in model.parameters() if not value.requires_grad}
+            self.teacher = copy.deepcopy(model, shared).eval().requires_grad_(False)  # type: ignore[arg-type]
         return model
 
     def penalty(self, model: PreTrainedModel, batch: Batch, logits: Tensor) -> Tensor | float:

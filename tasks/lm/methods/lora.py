@@ -21,6 +21,7 @@ from tasks.errors import BadInput, reason_of
 from tasks.lm.adapters import plain
 from tasks.lm.batches import Mixture
 from tasks.lm.causal import untie
+from tasks.lm.frozen_base import narrow, widen
 from tasks.lm.logits import head_of
 from tasks.lm.methods.method import Method
 from tasks.method_params import LoRA as LoRASettings
@@ -52,6 +53,9 @@ class LoRA(Method):
         if self.settings.train_head:
             untie(model)  # a tied head is the input embedding, too: it would be trained as well
             head_of(model).requires_grad_(True)
+        self.base = previous
+        if self.settings.base == "bfloat16":
+            narrow(model)
         return model
 
     def before_update(self, model: PreTrainedModel, step: int, rate: float) -> float:
@@ -60,6 +64,8 @@ class LoRA(Method):
     def end(self, model: PreTrainedModel, data: Mixture, out: Path) -> PreTrainedModel:
         if self.settings.keep == "apart":
             save_apart(model, self.earlier, out / ADAPTERS)
+        if self.settings.base == "bfloat16":
+            widen(model, self.base)
         return merge(model, self.tuner)
 
 

@@ -5,6 +5,7 @@ import torch
 from tasks import artifact
 from tasks.lm.batches import Mixture, Part, encode
 from tasks.lm.causal import limit_of, load, save
+from tasks.lm.logits import precision
 from tasks.lm.methods import METHODS
 from tasks.lm.methods.seen import count_slice, seen_in
 from tasks.lm.training import Schedule, train
@@ -51,7 +52,8 @@ IDS = torch.randint(300, (3, 9), generator=torch.Generator().manual_seed(5))
 def logits(model):
     """What the model says by its own forward pass, [3, 9, vocabulary]; soft prompts take no places here."""
     model.eval()
-    return model(input_ids=IDS).logits[:, -IDS.shape[1] :]
+    with precision(IDS.device):
+        return model(input_ids=IDS).logits[:, -IDS.shape[1] :]
 
 
 def weights(folder):
