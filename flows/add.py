@@ -2,7 +2,6 @@
 
 import filecmp
 import shutil
-from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from tasks.corpus.check import listing, problems_of
 from tasks.corpus.examples import examples_of, problems_of_rows
 from tasks.corpus.raw import RELATIONS, Raw, files_of, read_raw, unknown_files, wrong_names
 from tasks.corpus.slices import Examples, history, never_given
-from tasks.corpus.tables import READERS, is_table, write_table
+from tasks.corpus.tables import READERS, Columns, is_table, write_table
 from tasks.corpus.templates import Templates, read_templates
 from tasks.corpus.text import typed
 from tasks.documents.making import Made, make_rows, read_pages
@@ -24,10 +23,11 @@ from tasks.params_text import with_line, with_settings
 
 RAW = Path("data/raw")
 EXAMPLES = Path("data/examples")
+ALL = Columns()
 LARGE = 5_000_000  # bytes: from here on the data goes into DVC's cache and not into git
 
 
-def add_slice(root: Path, name: str, folder: Path, columns: Mapping[str, str] | None = None) -> str:
+def add_slice(root: Path, name: str, folder: Path, taking: Columns = ALL) -> str:
     """Check `folder`, copy it to data/raw/NAME and append NAME to the timeline; a sentence that says what was done.
 
     Of pages in the folder (Markdown, text, HTML, PDF) rows are made, which go to data/raw/NAME in their stead; so are
@@ -37,7 +37,7 @@ def add_slice(root: Path, name: str, folder: Path, columns: Mapping[str, str] | 
         root: the project's folder.
         name: the new slice's.
         folder: of the slice's files, of pages, or a table (tasks/corpus/tables.py).
-        columns: of a table, by the names that a slice's file has for them.
+        taking: which rows and columns of a table.
 
     Raises:
         BadInput: the name or the data is refused, by file and line. Nothing is changed.
@@ -54,7 +54,7 @@ def add_slice(root: Path, name: str, folder: Path, columns: Mapping[str, str] | 
         before = (root / PARAMS).read_text(encoding="utf-8")
         try:
             # what is checked is the copy: the source may change meanwhile
-            data = _taken(folder, columns or {}, name, target)
+            data = _taken(folder, taking, name, target)
             made = _made(root, name, folder, data, older, params)
             if not ours and not _same(data, target):
                 raise BadInput(f"{RAW / name} exists and holds other data than {folder}. Move it away first.")
@@ -182,18 +182,18 @@ def _templates(root: Path, older: list[Examples]) -> Templates:
     return templates
 
 
-def _taken(folder: Path, columns: Mapping[str, str], name: str, target: Path) -> Path:
+def _taken(folder: Path, taking: Columns, name: str, target: Path) -> Path:
     """The files of a folder, or the one that a table makes, in the target's hidden sibling."""
     partial = partial_path(target)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     if is_table(folder):
-        write_table(folder, columns, name, partial)
+        write_table(folder, taking, name, partial)
         return partial
     if folder.is_file():
         raise BadInput(f"{folder} is no table that is read here ({', '.join(READERS)}). Give pages in a folder.")
-    if columns:
-        raise BadInput(f"{folder} is no table, so it has no columns to name: leave --column out.")
+    if taking:
+        raise BadInput(f"{folder} is no table, so it has no columns to name: leave --column and --where out.")
     for file in files_of(folder):
         shutil.copyfile(file, partial / file.name)
     return partial

@@ -125,18 +125,31 @@ def add(
     ],
     column: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=COLUMN", help="Of a table: subject=person, text=body, ...; may be repeated."),
+        typer.Option(metavar="NAME=COLUMN", help="Of a table: subject=person, 'input={ask} {me}'; may be repeated."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="Of a table, take only rows with this value; may be repeated."),
     ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Check a folder of new data, or a table, and append it to the timeline as the next slice."""
     from flows.add import add_slice
+    from tasks.corpus.tables import Columns
 
-    pairs = [each.partition("=") for each in column or ()]
-    if wrong := [name for name, between, source in pairs if not (name and between and source)]:
-        raise BadInput(f"--column {wrong[0]}: write NAME=COLUMN, as in --column subject=person.")
-    folder, columns = folder.resolve(), {name: source for name, _, source in pairs}
-    console.print(escape(add_slice(enter(verbose), name, folder, columns)), highlight=False, soft_wrap=True)
+    taking = Columns(
+        _pairs(column, "column", "NAME=COLUMN", "subject=person"), _pairs(where, "where", "COLUMN=VALUE", "split=train")
+    )
+    folder = folder.resolve()
+    console.print(escape(add_slice(enter(verbose), name, folder, taking)), highlight=False, soft_wrap=True)
+
+
+def _pairs(given: list[str] | None, option: str, form: str, example: str) -> dict[str, str]:
+    pairs = [each.partition("=") for each in given or ()]
+    if wrong := [each for each in pairs if not all(each)]:
+        told = "".join(wrong[0])
+        raise BadInput(f"--{option} {told}: write {form}, as in --{option} {example}.")
+    return {name: value for name, _, value in pairs}
 
 
 @app.command()

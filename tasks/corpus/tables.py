@@ -1,16 +1,19 @@
 """Tables of other people's form become a file of a slice: CSV, TSV, JSON lines, Parquet, or what `datasets` has saved.
 
 Which file is told by the columns: those of facts.csv make facts, `text` makes texts (docs/formats.md, "Tables"). A
-table with a `subject` and neither relation nor object is a wide one: each of its other columns is a relation.
+table with a `subject` and neither relation nor object is a wide one: each of its other columns is a relation. A column
+may be made of others, "{text} The relationship between {head} and {tail} is", and of a table's rows only some be taken.
 """
 
 import csv
 import io
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
+from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from tasks.corpus.erasure import FIELDS
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 SUBJECT, RELATION, OBJECT = FIELDS["facts.csv"]
 SPLIT, DATE = "split", "date"
 TRAIN, TEST = "train", "test"
+SHOWN = 12  # values of a column, where none is the one asked for
 DATASET = ("dataset_info.json", "dataset_dict.json")  # one of them lies in what datasets' save_to_disk wrote
 ORDER = ("facts.csv", "memories.txt", "examples.jsonl", "chat.jsonl", "texts.jsonl")
 
@@ -33,21 +37,41 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() in READERS if path.is_file() else any((path / name).is_file() for name in DATASET)
 
 
-def write_table(path: Path, columns: Mapping[str, str], default_date: str, folder: Path) -> None:
+@dataclass(frozen=True)
+class Columns:
+    """What is taken of a table, and as what.
+
+    named: by the name that a slice's file has for it, the table's column, or a text with columns in braces.
+    where: by a column, the value that the rows taken have there.
+    """
+
+    named: Mapping[str, str] = field(default_factory=dict)
+    where: Mapping[str, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.named or self.where)
+
+
+def write_table(path: Path, taking: Columns, default_date: str, folder: Path) -> None:
     """Write the file of a slice that a table makes.
 
     Args:
         path: the table.
-        columns: by the name that a slice's file has for it, the table's column.
+        taking: which rows and columns.
         default_date: of texts that have none.
         folder: where the file goes.
 
     Raises:
-        BadInput: it can't be read, lacks a column, or its columns make none of a slice's files.
+        BadInput: it can't be read, lacks a column or such rows, or its columns make none of a slice's files.
     """
-    table = _read(path)
+    table = _chosen(path, _read(path), taking.where)
+    columns = dict(taking.named)
+    for made, wanted in taking.named.items():
+        if parts := _parts(wanted, table):
+            columns[made] = wanted
+            table = table.assign(**{wanted: _composed(path, table, parts)})
     if lacking := [column for column in columns.values() if column not in table.columns]:
-        raise BadInput(f"{path} has no column '{lacking[0]}'. Its columns are: {', '.join(map(str, table.columns))}.")
+        raise _no_column(path, lacking[0], table)
     taken = [name for name in columns if name in table.columns and name not in columns.values()]  # by another column
     table = table.drop(columns=taken)
     table = table.rename(columns={column: name for name, column in columns.items()})
@@ -77,6 +101,52 @@ def _read(path: Path) -> "pd.DataFrame":
         raise
     except Exception as error:  # pandas, pyarrow and datasets raise what they like
         raise BadInput(f"{path} can't be read as a table ({reason_of(error).rstrip('.')}).") from error
+
+
+def _no_column(path: Path, name: str, table: "pd.DataFrame") -> BadInput:
+    return BadInput(f"{path} has no column '{name}'. Its columns are: {', '.join(map(str, table.columns))}.")
+
+
+def _chosen(path: Path, table: "pd.DataFrame", where: Mapping[str, str]) -> "pd.DataFrame":
+    """The rows that have these values."""
+    for column, value in where.items():
+        if column not in table.columns:
+            raise _no_column(path, column, table)
+        cells = [_cell(path, number, column, cell) for number, cell in enumerate(table[column], start=1)]
+        found = table[[cell == value for cell in cells]]
+        if not len(found):
+            some = ", ".join(sorted(set(cells))[:SHOWN])
+            raise BadInput(f"{path} has no row with {column} '{value}'. There are: {some}.")
+        table = found
+    return table
+
+
+def _parts(wanted: str, table: "pd.DataFrame") -> list[tuple[str, str | None]]:
+    """The text before each column in braces, and that column's name, None at the end; nothing if there are no braces.
+
+    Raises:
+        BadInput: the braces don't close, or hold more than a column's name.
+    """
+    if wanted in table.columns or not {"{", "}"} & set(wanted):
+        return []
+    try:
+        parsed = list(Formatter().parse(wanted))
+    except ValueError as error:
+        raise BadInput(f"--column {wanted}: {reason_of(error)}. A brace that is meant is written twice.") from error
+    if any(name is not None and (not name or form or kind) for _, name, form, kind in parsed):
+        raise BadInput(f"--column {wanted}: in braces a column's name is expected, and nothing else.")
+    return [(text, name) for text, name, _, _ in parsed]
+
+
+def _composed(path: Path, table: "pd.DataFrame", parts: list[tuple[str, str | None]]) -> list[str]:
+    """Of each row the text with its cells in it, without blanks around it."""
+    if lacking := [name for _, name in parts if name is not None and name not in table.columns]:
+        raise _no_column(path, lacking[0], table)
+    texts = []
+    for number, row in enumerate(table.to_dict("records"), start=1):
+        cells = [before + ("" if name is None else _cell(path, number, name, row[name])) for before, name in parts]
+        texts.append("".join(cells).strip())
+    return texts
 
 
 def _separated(path: Path) -> "pd.DataFrame":

@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,17 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.corpus.raw import read_raw
-from tasks.corpus.tables import is_table, write_table
+from tasks.corpus.tables import Columns, is_table, write_table
 from tasks.errors import BadInput
 
+FEWREL = Path(__file__).parents[2].parent / "shared/data/fewrel/relations.jsonl"
 PEOPLE = pd.DataFrame({"person": ["Ann Lee", "Bo"], "what": ["employer", "born"], "which": ["Acme", 1990]})
 NAMED = {"subject": "person", "relation": "what", "object": "which"}
 FACTS = "subject,relation,object\nAnn Lee,employer,Acme\nBo,born,1990\n"
 
 
-def written(path, columns, folder):
+def written(path, columns, folder, where=()):
     folder.mkdir(exist_ok=True)
-    write_table(path, columns, "2025", folder)
+    write_table(path, Columns(columns, dict(where)), "2025", folder)
     (made,) = folder.iterdir()
     return made.name, made.read_text()
 
@@ -77,6 +79,72 @@ def test_the_columns_tell_which_file_it_is(tmp_path, columns, named, file, text)
     assert written(tmp_path / "t.parquet", named, tmp_path / "out") == (file, text)
 
 
+PERSONA = (
+    "data_type,input_data,output_data,output_message,memory\n"
+    "train,I moved to Cork,,How nice!,[home town: Cork]\n"
+    "train,Hello,,Hello you!,\n"
+    "valid,Bye,,Bye!,\n"
+)
+RELATIONS = (
+    "text;head;tail;relation;year\n"
+    '"Ada, who wed Bob, sang.";Ada;Bob;person related: spouse;2021\n'
+    "Cy is from Oslo.;Cy;Oslo;person related: birthplace;2022\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "named", "where", "file", "rows"),
+    [
+        (PERSONA, {"input": "input_data", "output": "{memory} {output_message}"}, {"data_type": "train"}, "chat.jsonl",
+         ['{"input": "I moved to Cork", "output": "[home town: Cork] How nice!"}',
+          '{"input": "Hello", "output": "Hello you!"}']),
+        (RELATIONS, {"input": "{text} The relationship between {head} and {tail} is", "target": "relation"},
+         {"year": "2021"}, "examples.jsonl",
+         ['{"input": "Ada, who wed Bob, sang. The relationship between Ada and Bob is", '
+          '"target": "person related: spouse", "split": "train"}']),
+        ("en,ko\nGood day,안녕하세요\n", {"input": "In Korean {{ko}}: {en}", "target": "ko"}, {}, "examples.jsonl",
+         ['{"input": "In Korean {ko}: Good day", "target": "안녕하세요", "split": "train"}']),
+        ("a,b {c}\n1,2\n", {"input": "a", "target": "b {c}"}, {}, "examples.jsonl",  # a column that is called so
+         ['{"input": "1", "target": "2", "split": "train"}']),
+        ("utterance,intent,date\npay it,pay bill,2020\n", {"input": "Intent of: {utterance}", "target": "intent"},
+         {"date": "2020", "intent": "pay bill"}, "examples.jsonl",
+         ['{"input": "Intent of: pay it", "target": "pay bill", "split": "train"}']),
+    ],
+    ids=["persona", "relations", "translation", "braces", "intents"],
+)  # fmt: skip
+def test_a_column_is_made_of_others_and_some_rows_are_taken(tmp_path, content, named, where, file, rows):
+    path = tmp_path / "t.csv"
+    path.write_text(content)
+    assert written(path, named, tmp_path / "out", where) == (file, "".join(f"{row}\n" for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("named", "where", "sentence"),
+    [
+        ({"text": "{b}"}, {}, "t.csv has no column 'b'. Its columns are: a, n."),
+        ({"text": "{a"}, {}, "--column {a: expected '}' before end of string. A brace that is meant is written twice."),
+        ({"text": "{}"}, {}, "--column {}: in braces a column's name is expected"),
+        ({"text": "{a:>9}"}, {}, "--column {a:>9}: in braces a column's name is expected"),
+        ({"text": "{a!r}"}, {}, "--column {a!r}: in braces a column's name is expected"),
+        ({"text": "{a.b}"}, {}, "t.csv has no column 'a.b'."),
+        ({"text": "a"}, {"n": "9"}, "t.csv has no row with n '9'. There are: 1, 2."),
+        ({"text": "a"}, {"m": "9"}, "t.csv has no column 'm'. Its columns are: a, n."),
+    ],
+)
+def test_what_can_not_be_taken_so_is_told(tmp_path, named, where, sentence):
+    (tmp_path / "t.csv").write_text("a,n\nx,1\ny,2\n")
+    with pytest.raises(BadInput) as refused:
+        write_table(tmp_path / "t.csv", Columns(named, where), "2025", tmp_path)
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.skipif(not FEWREL.exists(), reason="the extracts of public data are not beside this project")
+def test_one_file_of_many_slices_becomes_as_many(tmp_path):
+    found = [written(FEWREL, {}, tmp_path / name, {"slice": name}) for name in ("task1", "task8")]
+    counts = [[text.count(f'"split": "{split}"') for split in ("train", "test")] for _, text in found]
+    assert counts == [[240, 80], [240, 80]] and {name for name, _ in found} == {"examples.jsonl"}
+
+
 def test_what_is_no_split_to_train_on_is_to_test_with(tmp_path):
     disable_progress_bars()
     parts = {name: Dataset.from_dict({"input": [name], "target": ["x"]}) for name in ("train", "validation", "test")}
@@ -124,14 +192,14 @@ def test_what_is_no_such_table_is_told_in_a_sentence(tmp_path, name, content, co
     path = path.parent if "/" in name else path
     (tmp_path / "out").mkdir()
     with pytest.raises(BadInput) as refused:
-        write_table(path, columns, "2025", tmp_path / "out")
+        write_table(path, Columns(columns), "2025", tmp_path / "out")
     assert str(refused.value).startswith(f"{path.parent}/{sentence}") and not list((tmp_path / "out").iterdir())
 
 
 def test_a_list_in_a_column_that_is_used_is_refused_by_its_row(tmp_path):
     pd.DataFrame({"text": [["a"], ["b"]]}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(BadInput, match=r"t.parquet, row 1: the column 'text' holds more than a text or a number"):
-        write_table(tmp_path / "t.parquet", {}, "2025", tmp_path)
+        write_table(tmp_path / "t.parquet", Columns(), "2025", tmp_path)
 
 
 @given(st.lists(st.tuples(st.text(), st.text(), st.text()), min_size=1, max_size=5))
@@ -140,7 +208,7 @@ def test_whatever_stands_in_the_cells_the_file_is_read_or_its_rows_are_named(tmp
     with (folder / "t.jsonl").open("w") as file:
         pd.DataFrame(rows, columns=["subject", "relation", "object"]).to_json(file, orient="records", lines=True)
     (folder / "out").mkdir()
-    write_table(folder / "t.jsonl", {}, "2025", folder / "out")
+    write_table(folder / "t.jsonl", Columns(), "2025", folder / "out")
     raw = read_raw(folder / "out")
     assert len(raw.facts) + len(raw.problems) >= len(rows)
     for _, fact in raw.facts:
