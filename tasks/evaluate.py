@@ -28,6 +28,7 @@ from tasks.scoring.labels import classify
 from tasks.scoring.outcomes import facts_behind, outcomes_of
 from tasks.scoring.retrieval_use import Rank, retrieval_use
 from tasks.scoring.sampling import Sample, sample_rows, trained_texts
+from tasks.scoring.written import compare_written
 
 SCATTER, OUTCOMES = "scatter.csv", "outcomes.json"
 NOTES = ("log.jsonl", "older.json")  # of the step that wrote a model
@@ -95,6 +96,8 @@ def evaluate(
     }
     if found := classify(lm, tokenizer, slices, sample, settings.batch_tokens):
         scores["labels"] = found
+    if written := compare_written(lm, tokenizer, slices, sample, settings.written, settings.batch_tokens):
+        scores["written"] = written
     if settings.shots:
         scores["few_shot"] = ask_with_shots(lm, tokenizer, slices, valid, sample, settings)
     test = _Test(slices, valid, sample, settings)

@@ -164,6 +164,7 @@ class Evaluate(Section):
     rows: Positive = 6000
     shots: Annotated[int, Field(ge=0)] = 0
     retrieval: Annotated[int, Field(ge=0)] = 200
+    written: Annotated[int, Field(ge=0)] = 200
 
 
 class Chat(Section):

@@ -78,6 +78,7 @@ def render_page(timeline: dict[str, Any], samples: list[dict[str, str]], plots: 
         _slices_table(timeline),
         _few_shot(timeline),
         _labels(timeline),
+        _written(timeline),
         _memory(timeline),
         _familiarity(timeline, plots),
         _retrieval_use(timeline),
@@ -233,6 +234,22 @@ def _general(timeline: dict[str, Any]) -> str:
         "<h2>General text</h2>\n<p>Perplexity of ordinary prose that no training row holds, by language: of the model "
         f"as it came, and after each {WORDS[timeline['kind']]}. Where it rises, the model unlearns the language.</p>\n"
         + _table([WORDS[timeline["kind"]], *head], rows)
+    )
+
+
+def _written(timeline: dict[str, Any]) -> str:
+    if not timeline["written"]:
+        return ""
+    word = WORDS[timeline["kind"]]
+    named = list(dict.fromkeys(name for each in timeline["written"].values() for name in each))
+    rows = [
+        [after, *(f"{each[name]['chrf']:.1f} / {each[name]['bleu']:.1f}" if name in each else "" for name in named)]
+        for after, each in timeline["written"].items()
+    ]
+    return (
+        f"<h2>Written answers</h2>\n<p>The {word}s whose answers are texts of their own, such as translations: chrF / "
+        "BLEU of what the model writes beside what was expected, 0 to 100, by sacrebleu. Read a column downwards.</p>\n"
+        + _table([f"after {word}", *named], rows)
     )
 
 

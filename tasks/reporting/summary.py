@@ -76,6 +76,13 @@ def print_summary(console: Console, timeline: Path) -> None:
     if figures["labels"] and last in figures["labels"]:
         labels = ", ".join(f"{name} {percent(figures['labels'][last][key])}" for name, key in LABELS)
         console.print(f"{'labels:':<9}{labels}", highlight=False)
+    _written(console, figures, last)
+
+
+def _written(console: Console, figures: dict[str, Any], last: str) -> None:
+    if figures["written"] and last in figures["written"]:
+        near = ", ".join(f"{name} {number(each['chrf'])}" for name, each in figures["written"][last].items())
+        console.print(f"{'written:':<9}chrF {near}", highlight=False)
 
 
 def percent(value: float | None) -> str:

@@ -29,6 +29,7 @@ def series_of(scores: list[Scores], kind: Kind = "time") -> Series:
             **{f"{kind}.{name}": value for kind in KINDS for name, value in each["model"].get(kind, {}).items()},
             **{f"retriever.{name}": (each.get("retriever") or {}).get(name) for name in RETRIEVER},
             **{f"labels.{name}": value for name, value in each.get("labels", {}).items()},
+            **{f"written.{name}": found["chrf"] for name, found in each.get("written", {}).items()},
             **{f"few_shot.{name}": value for name, value in each.get("few_shot", {}).get("valid", {}).items()},
             **{f"familiarity.{name}": value for name, value in _aurocs(each).items()},
             "chat_accuracy": each.get("chat_accuracy"),

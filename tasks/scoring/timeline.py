@@ -92,6 +92,7 @@ def gather_timeline(scores: list[Scores], naive: list[Scores], kind: Kind = "tim
         "pretrained": any(each.get("pretrained") for each in scores),
         "general_perplexity": _general(scores),
         "labels": {each["slice"]: each["labels"] for each in scores if "labels" in each} or None,
+        "written": {each["slice"]: each["written"] for each in scores if "written" in each} or None,
         "memory": {each["slice"]: each["memory"] for each in scores if "memory" in each} or None,
         "familiarity": {each["slice"]: each["familiarity"] for each in scores if "familiarity" in each} or None,
         "retrieval_use": {each["slice"]: each["retrieval_use"] for each in scores if "retrieval_use" in each} or None,
