@@ -1,5 +1,5 @@
 """The command line: `perennial init | run | presets | plan | status | add | remove | erase | chat | learn | memory |
-compare | promote | methods | fetch-model | report | push | pull`."""
+compare | promote | methods | select | fetch-model | report | push | pull`."""
 
 import sys
 import traceback
@@ -253,6 +253,24 @@ def methods(
     from flows.methods import compare_methods
 
     compare_methods(enter(verbose), console, names or [], seed or [], verbose)
+
+
+@app.command()
+def select(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL...", help="Folders, .gguf files, names on the hub, or short names."),
+    ],
+    steps: Annotated[int, typer.Option(min=1, max=10_000, help="Of the fine-tune.")] = 60,
+    questions: Annotated[int, typer.Option(min=3, max=10_000, help="That each is asked.")] = 60,
+    verbose: Verbose = False,
+) -> None:
+    """Try models by the same short fine-tune and questions, and recommend one to start from."""
+    models = [str(Path(model).absolute()) if Path(model).expanduser().exists() else model for model in models]
+    root = enter(verbose)
+    from flows.select import select_models
+
+    select_models(root, console, models, steps, questions)
 
 
 @app.command("fetch-model")
