@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from tasks.closure import refuse_other_code
-from tasks.errors import PerennialError, out_of_reach
+from tasks.errors import sentence_of
 from tasks.steps import run_step, usage
 
 
@@ -15,14 +15,11 @@ def main() -> int:
             return 0
         refuse_other_code(Path.cwd())
         run_step(sys.argv[1:])
-    except PerennialError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
     except Exception as error:
-        if not (known := out_of_reach(error)):
+        if not (told := sentence_of(error)):
             raise
-        print(known, file=sys.stderr)
-        return known.exit_code
+        print(told, file=sys.stderr)
+        return told.exit_code
     return 0
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from tasks import artifact, closure, evaluate, pretrain, stage1, stage2
-from tasks.errors import BadInput, Corrupt, PerennialError, out_of_reach
+from tasks.errors import BadInput, Corrupt, sentence_of
 from tasks.lm.cost import measured
 from tasks.lm.logits import compute_in
 from tasks.lm.methods import METHODS
@@ -262,15 +262,12 @@ def main() -> int:
             take_through(names[0], params, int(seed), Path(examples), Path(work), progress.log, progress.begun)
         else:
             bring_first(params, int(seed), Path(examples), Path(work), progress.log, progress.begun)
-    except PerennialError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
     except Exception as error:
-        if known := out_of_reach(error):
-            print(known, file=sys.stderr)
-            return known.exit_code
-        artifact.write_file(error_file, traceback.format_exc().encode())
-        raise
+        if not (told := sentence_of(error)):
+            artifact.write_file(error_file, traceback.format_exc().encode())
+            raise
+        print(told, file=sys.stderr)
+        return told.exit_code
     return 0
 
 

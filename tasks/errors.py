@@ -80,6 +80,11 @@ def out_of_reach(error: BaseException) -> OutOfReach | None:
     return None
 
 
+def sentence_of(error: Exception) -> PerennialError | None:
+    """What is told of an error instead of a traceback; None for a defect, of ours or of a library."""
+    return error if isinstance(error, PerennialError) else out_of_reach(error)
+
+
 LONGEST = 300  # characters of a library's reason
 LOG_IN = re.compile(r"(?<=://)[^/\s'\"<>]*@")  # user:password@
 

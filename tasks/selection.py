@@ -19,7 +19,7 @@ from tasks import artifact
 from tasks.adapter_params import LoRA
 from tasks.corpus.general import General, read_general
 from tasks.corpus.slices import Examples, Row, load_examples
-from tasks.errors import BadInput, PerennialError, out_of_reach
+from tasks.errors import BadInput, sentence_of
 from tasks.lm.batches import Mixture, Part, by_length, encode
 from tasks.lm.causal import limit_of, load, shorten
 from tasks.lm.cost import measured
@@ -196,16 +196,13 @@ def main() -> int:
 
     try:
         try_model(source, params, Path(examples), Path(general), Path(out), int(steps), int(questions), log)
-    except PerennialError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
     except Exception as error:
-        if known := out_of_reach(error):
-            print(known, file=sys.stderr)
-            return known.exit_code
-        raise
+        if not (told := sentence_of(error)):
+            raise
+        print(told, file=sys.stderr)
+        return told.exit_code
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -37,6 +37,7 @@ def general(tmp_path):
 
 def test_a_model_is_trained_and_asked_and_what_it_took_is_written(examples, general, tmp_path):
     params = load_params(ROOT / "params.yaml")
+    params = params.model_copy(update={"stage1": params.stage1.model_copy(update={"batch_tokens": 4096})})
     folder_of("llama", tmp_path / "tiny")
     logged = []
     try_model(
