@@ -35,7 +35,10 @@ class Method:
         return {}
 
     def penalty(self, model: PreTrainedModel, batch: Batch, logits: Tensor) -> Tensor | float:
-        """What to add to a step's loss; `logits`, [places, vocabulary], are the model's for `batch.labels`."""
+        """What to add to a step's loss; `logits`, [places, vocabulary], are the model's for `batch.labels`.
+
+        With stage1.accumulate it is asked once for each part of a batch, and weighed by the part's share of all places.
+        """
         return 0.0
 
     def before_update(self, model: PreTrainedModel, step: int, rate: float) -> float:
