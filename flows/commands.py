@@ -149,6 +149,9 @@ def _pairs(given: list[str] | None, option: str, form: str, example: str) -> dic
     if wrong := [each for each in pairs if not all(each)]:
         told = "".join(wrong[0])
         raise BadInput(f"--{option} {told}: write {form}, as in --{option} {example}.")
+    names = [name for name, _, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise BadInput(f"--{option} {twice[0]} is given twice, and can hold but one of them.")
     return {name: value for name, _, value in pairs}
 
 
@@ -266,7 +269,8 @@ def select(
     verbose: Verbose = False,
 ) -> None:
     """Try models by the same short fine-tune and questions, and recommend one to start from."""
-    models = [str(Path(model).absolute()) if Path(model).expanduser().exists() else model for model in models]
+    given = [(model, Path(model).expanduser()) for model in models]
+    models = [str(path.absolute()) if path.exists() else model for model, path in given]
     root = enter(verbose)
     from flows.select import select_models
 

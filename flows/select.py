@@ -124,9 +124,12 @@ def _short(model: str) -> str:
 def _key(root: Path, params: Params, oldest: str, model: str, steps: int, questions: int) -> str:
     """What a trial is made of: the model's files, settings, data and code."""
     folder = Path(_source(model)).expanduser()
-    files = sorted(path for path in folder.glob("*") if path.is_file()) if folder.is_dir() else []
+    files = [folder] if folder.is_file() else sorted(path for path in folder.glob("*") if path.is_file())
     weights = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
-    settings = [params.seed, params.threads, params.precision, params.stage1.batch_tokens, params.stage1.accumulate]
+    settings = [
+        params.seed, params.threads, params.precision, params.stage1.model_dump(mode="json"), params.dataset.languages,
+        params.evaluate.batch_tokens,
+    ]  # fmt: skip
     general = sorted(artifact.file_sum(path) for path in (root / GENERAL).glob("*.txt"))
     made_of = [
         model, weights, settings, artifact.manifest_sum(root / EXAMPLES / oldest), general, steps, questions,

@@ -16,6 +16,7 @@ from tasks.solved_params import Solved
 from tasks.strict_yaml import read_yaml
 
 PARAMS = Path("params.yaml")
+LEAST_PART = 16  # tokens of a part of a batch: a short row
 SLICE_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 BASE = "base"
 SMALL = "small"  # a model that is built here
@@ -132,6 +133,15 @@ class Stage1(Section):
     look_every: Positive = 20
     accumulate: Positive = 1
     activation_checkpointing: Annotated[bool, Field(strict=True)] = False
+
+    @model_validator(mode="after")
+    def _a_part_holds_a_row(self) -> "Stage1":
+        if self.accumulate > 1 and self.batch_tokens // self.accumulate < LEAST_PART:
+            raise ValueError(
+                f"accumulate {self.accumulate} makes parts of less than {LEAST_PART} tokens of a batch of "
+                f"{self.batch_tokens}: at most {max(1, self.batch_tokens // LEAST_PART)} parts are of use"
+            )
+        return self
 
 
 class Keep(Section):

@@ -5,7 +5,6 @@ Bytes are those of one process, the largest; a run has one step at work at a tim
 
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -144,7 +143,7 @@ def _config_of(params: Params) -> PretrainedConfig:
 
 def _sizes(config: PretrainedConfig, params: Params, methods: Methods) -> Sizes:
     stage1 = params.stage1
-    compute_in(params.precision)
+    compute_in("bfloat16" if torch.cuda.is_available() else params.precision)  # probed on the CPU, as it will be here
     try:
         sizes = sizes_of(config, methods, stage1.batch_tokens)
         return replace(sizes, accumulate=stage1.accumulate, again=stage1.activation_checkpointing)
@@ -193,27 +192,28 @@ def _change(params: Params, sizes: Sizes, there: int, trial: int) -> str:
 
 def _changes(params: Params, sizes: Sizes) -> Iterator[tuple[str, Sizes]]:
     """What could be changed, what costs least first: a batch in parts is the same batch."""
-    lora = None
-    if sizes.trained == sizes.parameters:
-        with suppress(ValueError):  # a method that LoRA can't stand beside
-            lora = _sizes(_config_of(params), params, fitting((*params.methods, LoRA(name="lora"))))
-    for said, trained in (("", sizes), ("`{name: lora}` among the methods", lora)):
-        if trained is None:
-            continue
-        if said:
-            yield said, trained
-        beside = f"{said} and " if said else ""
-        parts = [2**power for power in range(1, 20) if sizes.batch_tokens // 2**power >= LEAST_BATCH]
-        if any(each.whole_batches for each in params.methods):
-            for part in parts:
-                tokens = sizes.batch_tokens // part
-                yield f"{beside}`stage1: {{batch_tokens: {tokens}}}`", replace(trained, accumulate=part)
-            continue
-        for part in parts:
-            yield f"{beside}`stage1: {{accumulate: {part}}}`", replace(trained, accumulate=part)
-        if parts and not any(each.computed_once for each in params.methods):
-            most = replace(trained, accumulate=parts[-1], again=True)
-            yield f"{beside}`stage1: {{accumulate: {parts[-1]}, activation_checkpointing: true}}`", most
+    yield from _in_parts(params, sizes)
+    if sizes.trained < sizes.parameters:
+        return
+    try:
+        adapted = _sizes(_config_of(params), params, fitting((*params.methods, LoRA(name="lora"))))
+    except (ValueError, BadInput):  # a method, or a model, that LoRA can't stand beside
+        return
+    yield "`{name: lora}` among the methods", adapted
+    for said, changed in _in_parts(params, adapted):
+        yield f"`{{name: lora}}` among the methods and {said}", changed
+
+
+def _in_parts(params: Params, sizes: Sizes) -> Iterator[tuple[str, Sizes]]:
+    """Batches in parts, or smaller ones where a method needs them whole; then blocks computed twice."""
+    parts = [2**power for power in range(1, 20) if sizes.batch_tokens // 2**power >= LEAST_BATCH]
+    whole = any(each.whole_batches for each in params.methods)
+    for part in parts:
+        setting = f"batch_tokens: {sizes.batch_tokens // part}" if whole else f"accumulate: {part}"
+        yield f"`stage1: {{{setting}}}`", replace(sizes, accumulate=part)
+    if parts and not whole and not any(each.computed_once for each in params.methods):
+        most = replace(sizes, accumulate=parts[-1], again=True)
+        yield f"`stage1: {{accumulate: {parts[-1]}, activation_checkpointing: true}}`", most
 
 
 def _share(part: int, whole: int) -> str:

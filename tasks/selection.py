@@ -21,6 +21,7 @@ from tasks.corpus.general import General, read_general
 from tasks.corpus.slices import Examples, Row, load_examples
 from tasks.errors import BadInput, sentence_of
 from tasks.lm.batches import Mixture, Part, by_length, encode
+from tasks.lm.blocks import checkpoint_activations
 from tasks.lm.causal import limit_of, load, shorten
 from tasks.lm.cost import measured
 from tasks.lm.generate import LONGEST, Generated, continued, prompts_of
@@ -83,10 +84,12 @@ def try_model(
         "perplexity": general_perplexity(model, tokenizer, texts, size),
         "steps": steps,
     }
-    shorten(model, params.stage1.batch_tokens)
+    shorten(model, params.stage1.batch_tokens // params.stage1.accumulate)
     with TemporaryDirectory() as scratch:
         (adapter,) = build_methods((ADAPTER,), params.seed, steps, Path(scratch))
         model = adapter.begin(model, tokenizer, Path(scratch))
+        if params.stage1.activation_checkpointing:
+            checkpoint_activations(model)
         parts = [Part(encode(brought.train, tokenizer, limit_of(model)), 1.0)]
         data = Mixture(parts, params.stage1.batch_tokens, steps, params.seed, model.device)
         schedule = Schedule(steps, RATE, WARMUP, steps + 1, params.stage1.accumulate)

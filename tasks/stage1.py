@@ -52,7 +52,7 @@ def stage1(
         _hand_on(keep, seed, examples, previous, out, remember)
         return
     model, tokenizer = load(previous, remember=False)
-    shorten(model, settings.batch_tokens)
+    shorten(model, settings.batch_tokens // settings.accumulate)
     settings = stage1_for(settings, previous)
     brought = load_examples(examples)
     pool = pool_for(keep, examples, brought, previous)

@@ -38,6 +38,7 @@ def test_the_default_parameters_are_valid():
     ("old", "new", "expected"),
     [
         ("  steps:", "  stepz:", "stepz"),
+        ("accumulate: 1 ", "accumulate: 64 ", "parts of less than 16 tokens of a batch of 512: at most 32 parts"),
         ('"2020": {previous: base}', "2020: {previous: base}", "must be quoted"),
         ('"2021": {previous: "2020"}', '"2021": {previous: "2019"}', "slice '2021' must follow '2020'"),
         ('"2021": {previous: "2020"}', 'topics: {previous: "2020"}', "'topics' can't be a slice's name"),

@@ -55,6 +55,20 @@ def test_products_in_float32_over_a_base_in_bfloat16_are_refused_before_the_run(
     compute_in("float32")
 
 
+def test_a_model_that_lora_finds_nothing_in_is_told_what_else_would_do(params, tmp_path, monkeypatch):
+    needed, real = plan_of(params, tmp_path).needed, planning.sizes_of
+
+    def no_layers(config, methods, tokens):
+        if methods:
+            raise BadInput("LoRA finds no layers to adapt")
+        return real(config, methods, tokens)
+
+    monkeypatch.setattr(planning, "sizes_of", no_layers)
+    for share, told in ((0.9, "`stage1: {accumulate: 2}`."), (0.01, "Choose a smaller model, or a machine")):
+        monkeypatch.setattr(planning, "memory_there", lambda share=share: int(share * needed))
+        assert told in plan_of(params, tmp_path).problem
+
+
 def test_what_can_not_be_taken_in_parts_gets_a_smaller_batch(params, tmp_path, monkeypatch):
     from tasks.method_params import DER
 

@@ -65,26 +65,28 @@ def write_table(path: Path, taking: Columns, default_date: str, folder: Path) ->
         BadInput: it can't be read, lacks a column or such rows, or its columns make none of a slice's files.
     """
     table = _chosen(path, _read(path), taking.where)
-    columns = dict(taking.named)
-    for made, wanted in taking.named.items():
+    made: dict[str, list[Any]] = {}
+    sources, aside = set(), set(taking.where)
+    for field_name, wanted in taking.named.items():
         if parts := _parts(wanted, table):
-            columns[made] = wanted
-            table = table.assign(**{wanted: _composed(path, table, parts)})
-    if lacking := [column for column in columns.values() if column not in table.columns]:
-        raise _no_column(path, lacking[0], table)
-    taken = [name for name in columns if name in table.columns and name not in columns.values()]  # by another column
-    table = table.drop(columns=taken)
-    table = table.rename(columns={column: name for name, column in columns.items()})
+            made[field_name] = _composed(path, table, parts)
+            aside |= {column for _, column in parts if column is not None}
+        elif wanted in table.columns:
+            made[field_name] = list(table[wanted])
+            sources.add(wanted)
+        else:
+            raise _no_column(path, wanted, table)
+    table = table.drop(columns=sources - made.keys()).assign(**made)
     if not len(table):
         raise BadInput(f"{path} has no rows.")
     if SUBJECT in table.columns and not {RELATION, OBJECT} & set(table.columns):
-        table = _long(path, table)
+        table = _long(path, table.drop(columns=(aside - made.keys()) & set(table.columns)))
     name = next((file for file in ORDER if set(FIELDS[file]) <= set(table.columns)), None)
     if name is None:
-        made = "; ".join(f"{', '.join(FIELDS[file])} ({file})" for file in ORDER)
+        needs = "; ".join(f"{', '.join(FIELDS[file])} ({file})" for file in ORDER)
         raise BadInput(
             f"{path}: its columns ({', '.join(map(str, table.columns))}) make no file of a slice. Name them by "
-            f"`--column NAME=COLUMN`; a file needs {made}."
+            f"`--column NAME=COLUMN`; a file needs {needs}."
         )
     table = table[[column for column in table.columns if column in (*FIELDS[name], SPLIT, DATE)]]
     rows = [

@@ -122,7 +122,7 @@ def parts_of(batch: Batch, count: int) -> Iterator[Batch]:
         yield batch
         return
     rows = torch.arange(len(batch.ids), device=batch.ids.device)
-    for part in rows.chunk(count):
+    for part in torch.tensor_split(rows, min(count, len(rows))):
         yield rows_of(batch, torch.isin(rows, part))
 
 

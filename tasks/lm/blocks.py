@@ -6,6 +6,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from tasks.errors import BadInput, reason_of
+from tasks.lm.soft_prompts import has_prefix
 
 
 def blocks_of(model: PreTrainedModel) -> nn.ModuleList:
@@ -32,6 +33,11 @@ def checkpoint_activations(model: PreTrainedModel) -> None:
     Raises:
         BadInput: the architecture can't.
     """
+    if has_prefix(model):
+        raise BadInput(
+            "The model has a prefix, from prefix_tuning, with which blocks can't be computed again. Set "
+            "stage1.activation_checkpointing to false in params.yaml."
+        )
     try:
         backbone: Any = model.base_model
         backbone.activation_checkpointing_enable({"use_reentrant": False})

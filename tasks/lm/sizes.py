@@ -150,11 +150,16 @@ def sizes_of(config: PretrainedConfig, methods: Methods, batch_tokens: int) -> S
         block=grown[1],
         rest=begun[1],
         methods=FLOAT * (copies + teachers),
-        saved=FLOAT // 2 * sum(value.numel() for value in blocks_of(whole).parameters() if value.dim() > 1) * halved,
+        saved=FLOAT // 2 * _in_blocks(whole) if halved else 0,
         plain=not any("penalty" in vars(METHODS[each.name]) for each in methods),
         block_seconds=grown[2],
         head_seconds=max(0.0, begun[2]) + _head_seconds(text.hidden_size, text.vocab_size, batch_tokens),
     )
+
+
+def _in_blocks(model: PreTrainedModel) -> int:
+    """Numbers in the matrices of the blocks."""
+    return sum(value.numel() for value in blocks_of(model).parameters() if value.dim() > 1)
 
 
 def _probed(config: PretrainedConfig, methods: Methods, depth: int, tokens: int) -> list[float]:

@@ -30,13 +30,18 @@ def prompt_length(model: PreTrainedModel) -> int:
     return int(model.active_peft_config.num_virtual_tokens) if isinstance(model, PeftModel) else 0
 
 
+def has_prefix(model: PreTrainedModel | PeftModel) -> bool:
+    """Whether every block has keys and values of its own before the text."""
+    return isinstance(model, PeftModel) and model.active_peft_config.peft_type == PeftType.PREFIX_TUNING
+
+
 def prompted_states(model: PeftModel, ids: Tensor, embeddings: Tensor | None) -> Tensor:
     """The last hidden states of the text's tokens, [rows, length, width], after the soft prompt."""
     wrapped: Any = model.get_base_model()
     backbone, prompt = wrapped.base_model, model.get_prompt(len(ids))
     if embeddings is None:
         embeddings = wrapped.get_input_embeddings()(ids)
-    if model.active_peft_config.peft_type == PeftType.PREFIX_TUNING:
+    if has_prefix(model):
         return backbone(inputs_embeds=embeddings, past_key_values=prompt, use_cache=False).last_hidden_state
     seen = backbone(inputs_embeds=torch.cat([prompt.to(embeddings.dtype), embeddings], 1), use_cache=False)
     return seen.last_hidden_state[:, prompt.shape[1] :]

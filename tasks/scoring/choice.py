@@ -19,13 +19,13 @@ def choose(trials: list[dict[str, Any]]) -> tuple[str | None, str]:
     """
     harmed = [each["model"] for each in trials if harm_of(each) > HARM]
     usable = [each for each in trials if each["right"] and each["model"] not in harmed]
-    aside = (
-        f" Left out, as ordinary text is more than twice as perplexing to it now: {', '.join(harmed)}."
-        if harmed
-        else ""
-    )
+    aside = ""
+    if harmed:
+        named = ", ".join(harmed)
+        aside = f" Left out, as ordinary text is more than twice as perplexing now, or its perplexity unknown: {named}."
     if not usable:
-        return None, f"None of them is recommended: none answered a question rightly.{aside}"
+        reason = "" if any(each["right"] for each in trials) else " None answered a question rightly."
+        return None, f"None of them is recommended.{reason}{aside}"
     best = max(usable, key=_share)
     bound, _ = clopper_pearson(best["right"], best["questions"], CONFIDENCE)
     equals = [each for each in usable if _share(each) >= bound]

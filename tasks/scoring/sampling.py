@@ -37,7 +37,7 @@ def sample_rows(slices: list[Examples], valid: dict[str, Row], most: int) -> Sam
             ]
             for examples in slices
         }
-        share = _share([len(rows) for rows in found.values()], most)
+        share = even_share([len(rows) for rows in found.values()], most)
         for name, rows in found.items():
             chosen = set(sorted((row["id"] for row in rows), key=_hash)[:share])
             taken = [row for row in rows if row["id"] in chosen]
@@ -50,7 +50,7 @@ def trained_texts(slices: list[Examples]) -> set[str]:
     return {row["target"] for examples in slices for row in examples.train if not row["prompt"]}
 
 
-def _share(counts: list[int], most: int) -> int:
+def even_share(counts: list[int], most: int) -> int:
     """The largest number of rows that every slice may give without more than `most` in all, and one at least."""
     share, left, slices = max(counts, default=0), most, len(counts)
     for count in sorted(counts):

@@ -6,6 +6,7 @@ sacrebleu, over all rows of a slice together, on a scale of 0 to 100. BLEU parts
 without blanks between words it says little, and chrF is the one to read.
 """
 
+from collections import Counter
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -13,8 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from tasks.corpus.slices import Examples, Row
 from tasks.lm.generate import answers
 from tasks.lm.template import template_of, tokens_of
-from tasks.scoring.labels import labels_of
-from tasks.scoring.sampling import Sample
+from tasks.scoring.labels import OFTEN, labels_of
+from tasks.scoring.sampling import Sample, even_share
 
 LONGER = 1.5  # than the longest expected answer an answer may be, in tokens
 
@@ -34,7 +35,7 @@ def compare_written(
         tokenizer: its own.
         slices: all that were seen.
         sample: the test rows that are asked at all.
-        most: rows in all, as many of every slice; 0: none.
+        most: rows in all, as many of every slice and one at least; 0: none.
         batch_tokens: generated together.
 
     Returns:
@@ -52,14 +53,21 @@ def compare_written(
 
 
 def _asked(slices: list[Examples], sample: Sample, most: int) -> dict[str, list[Row]]:
+    """By slice: rows about no fact, of slices that train such rows, whose targets are not taught again and again."""
+    counts = Counter(row["target"] for each in slices for row in each.train if row["kind"] == "example")
     labelled = labels_of(slices)
-    found = {
-        each.name: [row for row in sample[each.name, "seen"].rows if row["fact"] is None and row["prompt"]]
-        for each in slices
-        if each.name not in labelled
-    }
-    found = {name: rows for name, rows in found.items() if rows}
-    return {name: rows[: max(1, most // len(found))] for name, rows in found.items()} if most else {}
+    found: dict[str, list[Row]] = {}
+    for each in slices:
+        trains = any(row["kind"] == "example" for row in each.train)
+        rows = [
+            row
+            for row in sample[each.name, "seen"].rows
+            if row["fact"] is None and row["prompt"] and counts[row["target"]] < OFTEN
+        ]
+        if rows and trains and each.name not in labelled:
+            found[each.name] = rows
+    share = even_share([len(rows) for rows in found.values()], most)
+    return {name: rows[:share] for name, rows in found.items()} if most else {}
 
 
 def likeness(said: list[str], expected: list[str]) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def from_hub(name: str, revision: str | None, setting: str) -> Path:
     except (LocalEntryNotFoundError, OSError, ValueError):
         pass  # it is asked for
     commit = _commit_on_hub(name, revision, setting)
-    patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+    patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "README.md", "LICENSE*"]
     try:
         return Path(snapshot_download(name, revision=commit, allow_patterns=patterns))
     except (OSError, ValueError) as error:

@@ -106,11 +106,17 @@ RELATIONS = (
          ['{"input": "In Korean {ko}: Good day", "target": "안녕하세요", "split": "train"}']),
         ("a,b {c}\n1,2\n", {"input": "a", "target": "b {c}"}, {}, "examples.jsonl",  # a column that is called so
          ['{"input": "1", "target": "2", "split": "train"}']),
+        ("first,last,born,split\nAda,Lovelace,1815,train\nBob,Ray,1900,test\n", {"subject": "{first} {last}"},
+         {"split": "train"}, "facts.csv", ["subject,relation,object", "Ada Lovelace,born,1815"]),
+        ("q\nTell me.\n", {"input": "q", "target": "{q}"}, {}, "examples.jsonl",
+         ['{"input": "Tell me.", "target": "Tell me.", "split": "train"}']),
+        ("q\nTell me.\n", {"input": "q", "target": "q"}, {}, "examples.jsonl",
+         ['{"input": "Tell me.", "target": "Tell me.", "split": "train"}']),
         ("utterance,intent,date\npay it,pay bill,2020\n", {"input": "Intent of: {utterance}", "target": "intent"},
          {"date": "2020", "intent": "pay bill"}, "examples.jsonl",
          ['{"input": "Intent of: pay it", "target": "pay bill", "split": "train"}']),
     ],
-    ids=["persona", "relations", "translation", "braces", "intents"],
+    ids=["persona", "relations", "translation", "braces", "wide", "echo", "twice", "intents"],
 )  # fmt: skip
 def test_a_column_is_made_of_others_and_some_rows_are_taken(tmp_path, content, named, where, file, rows):
     path = tmp_path / "t.csv"

@@ -271,6 +271,7 @@ def test_a_table_is_added_by_its_columns(project):
     ("words", "sentence"),
     [
         (("--column", "subject"), "--column subject: write NAME=COLUMN, as in --column subject=person."),
+        (("--where", "what=a", "--where", "what=b"), "--where what is given twice, and can hold but one of them."),
         (("--column", "subject=who"), "people.tsv has no column 'who'. Its columns are: land, what, is."),
         ((), "people.tsv: its columns (land, what, is) make no file of a slice."),
         (("--column", "subject=land", "--column", "relation=what", "--column", "object=is"),

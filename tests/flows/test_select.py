@@ -27,7 +27,7 @@ def test_candidates_are_tried_told_and_not_tried_again(root):
     said = select(root, "tiny", "nowhere/at", "--steps", "2", "--questions", "3")
     assert "select         tiny         done" in said and "select         at           failed" in said
     assert "nowhere/at: MODEL: 'nowhere/at' is no folder" in said
-    assert "None of them is recommended: none answered a question rightly." in said
+    assert "None of them is recommended. None answered a question rightly." in said
     assert "More: reports/selection.html, reports/selection.json." in said
     told = json.loads((root / "reports/selection.json").read_text())
     assert [each["model"] for each in told["trials"]] == [str(root / "tiny")] and told["chosen"] is None

@@ -14,7 +14,7 @@ from tasks.lm.methods import METHODS
 from tasks.lm.methods.l2 import L2
 from tasks.lm.training import Schedule, train
 from tasks.method_params import L2 as L2Settings
-from tasks.method_params import FreeLB, KAdapter, LoRA, PromptTuning
+from tasks.method_params import FreeLB, KAdapter, LoRA, PrefixTuning, PromptTuning
 from tasks.params import Stage2
 from tests.lm.architectures import CONFIGS, tiny_model, tokenizer
 from tests.lm.conftest import SETTINGS
@@ -37,7 +37,7 @@ def test_parts_are_the_batchs_rows_in_their_order(tiny, rows):
     batch = collate(encode(rows, words, 64), model.device, [(number % 2, number) for number in range(len(rows))])
     assert list(parts_of(batch, 1)) == [batch]
     parts = list(parts_of(batch, 5))
-    assert [len(part.ids) for part in parts] == [3, 3, 3, 3]
+    assert [len(part.ids) for part in parts] == [3, 3, 2, 2, 2]
     assert torch.equal(torch.cat([part.labels for part in parts]), batch.labels)
     assert torch.equal(torch.cat([part.indices for part in parts]), batch.indices)
     assert len(list(parts_of(batch, 99))) == len(rows)
@@ -141,6 +141,14 @@ def test_methods_train_the_same_where_blocks_are_computed_again(settings, rows, 
         train(model, data, Schedule(4, 1e-2, 0.1), methods=[method], scratch=tmp_path / str(again), log=quiet, seed=0)
         found.append(weights(model))
     assert torch.equal(*found)
+
+
+def test_what_has_a_prefix_is_told_before_it_crashes(tiny, tmp_path):
+    model, words = tiny
+    method = METHODS["prefix_tuning"](PrefixTuning(name="prefix_tuning"), 0)
+    model = method.end(method.begin(model, words, tmp_path), None, tmp_path / "method")
+    with pytest.raises(BadInput, match="The model has a prefix, from prefix_tuning, with which blocks can't be"):
+        checkpoint_activations(model)
 
 
 def test_a_model_that_can_not_compute_again_says_so(tiny):

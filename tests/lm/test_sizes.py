@@ -7,6 +7,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from tasks.adapter_params import LoRA
+from tasks.errors import BadInput
 from tasks.lm.blocks import checkpoint_activations
 from tasks.lm.logits import COMPUTED_IN, hidden_states
 from tasks.lm.methods import build_methods
@@ -101,6 +102,14 @@ def test_frozen_blocks_in_bfloat16_take_half_the_bytes_once_they_are_loaded(monk
     )
     assert (wide.saved, narrow.saved) == (0, 2 * matrices)
     assert narrow.step < wide.step and narrow.peak == 550 * 2**20 + round(1.15 * narrow.weights)
+
+
+def test_a_model_whose_blocks_can_not_be_told_is_measured_all_the_same(monkeypatch):
+    def untold(model):
+        raise BadInput("its blocks can't be told")
+
+    monkeypatch.setattr("tasks.lm.sizes.blocks_of", untold)
+    assert sizes_of(config_of("llama"), (LORA,), 64).saved == 0
 
 
 def test_what_methods_hold_is_counted():

@@ -3,6 +3,7 @@
 import io
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -70,7 +71,7 @@ SLICES = [
 ]
 
 
-@pytest.mark.parametrize(("most", "counts"), [(200, [3, 1]), (4, [2, 1]), (1, [1, 1])])
+@pytest.mark.parametrize(("most", "counts"), [(200, [3, 1]), (4, [3, 1]), (3, [2, 1]), (1, [1, 1])])
 def test_answers_that_are_texts_are_asked_for_slice_by_slice(tiny, monkeypatch, most, counts):
     asked = []
 
@@ -84,6 +85,13 @@ def test_answers_that_are_texts_are_asked_for_slice_by_slice(tiny, monkeypatch, 
     assert [each["rows"] for each in found.values()] == counts and list(found) == ["news", "law"]
     assert asked == ["one", "two", "three"][: counts[0]] + ["right"]
     assert found["news"]["chrf"] > 0 and found["law"]["chrf"] == 0
+
+
+def test_a_label_that_is_taught_once_is_no_text_and_rows_that_nobody_trains_are_not_asked(tiny):
+    moods = examples("moods", [("1", "joy"), ("2", "joy"), ("3", "anger"), ("4", "anger"), ("5", "fear")])
+    only_tests = replace(examples("tests", [("a", "eins")]), train=[])
+    slices = [moods, only_tests]
+    assert compare_written(*tiny, slices, sample_rows(slices, {}, 100), 9, 256)["moods"]["rows"] == 1  # fear
 
 
 def test_where_there_are_none_nothing_is_asked(tiny):

@@ -13,12 +13,16 @@ from tasks.sources.licences import licence_of
             "MIT License Copyright (c)",
         ),
         ({"LICENSE": " \n"}, "not said"),
+        ({"README.md": "---\nlicense: other\nlicense_name: llama3.2\n---\n"}, "llama3.2"),
+        ({"README.md": "---\nlicense: 'mit'\n---\n"}, "mit"),
+        ({"README.md": "---\ntags: [x]\n---\nlicense: mit\n---\n"}, "not said"),
+        ({"README.md": "---\nlicense: mit\n---\n".encode("utf-16")}, "not said"),
         ({}, "not said"),
     ],
 )
 def test_a_licence_is_what_the_folder_says(tmp_path, files, expected):
     for name, text in files.items():
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_bytes(text.encode() if isinstance(text, str) else text)
     assert licence_of(tmp_path) == expected
 
 
