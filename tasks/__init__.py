@@ -14,6 +14,10 @@ for _name, _value in {
     # that is shared; not spinning at all, 1.7 times slower on one that is not.
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "5000",
+    # A CPU's kernels for bfloat16 are kept by shape, a thousand of them; batches have ever new shapes, and with each a
+    # process would grow by megabytes (docs/models.md). What is used again at once are a few.
+    "LRU_CACHE_CAPACITY": "32",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",
     # Without it a matrix product on a GPU is an error where the algorithms must be deterministic, as they are here.
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     "DO_NOT_TRACK": "true",

@@ -1,7 +1,10 @@
 """The weights that are trained are float32, whatever the source has: small updates count."""
 
 import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +20,8 @@ from tasks.lm.methods.lora import inject, layers_of
 from tasks.lm.training import Schedule, train
 from tests.lm.architectures import folder_of, tiny_model, tokenizer
 from tests.lm.conftest import ROWS
+
+ROOT = Path(__file__).parents[2]
 
 
 def quiet(step, values):
@@ -57,6 +62,30 @@ def test_a_model_is_taken_in_though_products_are_to_be_in_bfloat16(kind, tmp_pat
     monkeypatch.setitem(logits.COMPUTED_IN, "cpu", torch.bfloat16)
     load(tmp_path)
     assert logits.COMPUTED_IN["cpu"] == torch.bfloat16
+
+
+GROWTH = """
+import tasks
+import torch
+torch.set_num_threads(1)
+layer = torch.nn.Linear(576, 1536)
+def megabytes_after(shapes):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for rows in shapes:
+            layer(torch.ones(rows, 576)).sum().backward()
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+before = megabytes_after(range(10, 40))
+print(megabytes_after(range(200, 400)) - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process's memory is read from /proc")
+def test_batches_of_ever_new_shapes_do_not_fill_the_memory_in_bfloat16():
+    environment = {name: value for name, value in os.environ.items() if "CACHE_CAPACITY" not in name}
+    grown = subprocess.run(
+        [sys.executable, "-c", GROWTH], capture_output=True, text=True, check=True, env=environment, cwd=ROOT
+    )
+    assert float(grown.stdout) < 200  # on a processor with AMX by half a gigabyte where every shape is kept
 
 
 def test_matrix_products_are_bfloat16_on_a_gpu_alone():
