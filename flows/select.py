@@ -20,6 +20,7 @@ from tasks.errors import BadInput, Corrupt, OutOfReach, PerennialError
 from tasks.params import PARAMS, SMALL, Params, load_params
 from tasks.reporting.selection import print_selection, render_selection
 from tasks.scoring.choice import choose
+from tasks.selection import TRIAL
 from tasks.sources.catalogue import CATALOGUE
 from tasks.sources.hub import MODELS, folder_of
 
@@ -27,7 +28,6 @@ WORK = Path(".perennial/selection")
 EXAMPLES, GENERAL = Path("data/examples"), Path("data/raw/general")
 TABLE, PAGE = Path("reports/selection.json"), Path("reports/selection.html")
 MODULE = "tasks.selection"
-TRIAL = "trial.json"
 
 
 class NothingTried(PerennialError):

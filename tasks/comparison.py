@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from tasks import artifact, closure, evaluate, pretrain, stage1, stage2
-from tasks.errors import BadInput, Corrupt, sentence_of
+from tasks.errors import BadInput, Corrupt, exit_code_of, sentence_of
 from tasks.lm.cost import measured
 from tasks.lm.logits import compute_in
 from tasks.lm.methods import METHODS
@@ -250,25 +250,24 @@ def stored_bytes(keep: Keep, examples: Path, here: Path) -> int:
 
 def main() -> int:
     """In a process of its own, with one thread: seconds are compared, and many such processes share the machine."""
-    examples, work, seed, *names = sys.argv[1:]
+    examples, work_folder, seed, *names = sys.argv[1:]
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    error_file = Path(work) / seed / (names[0] if names else FIRST) / ERROR
+    error_file = Path(work_folder) / seed / (names[0] if names else FIRST) / ERROR
     error_file.unlink(missing_ok=True)
     params, progress = load_params(), _Progress()
     compute_in(params.precision)
-    try:
-        if names:
-            take_through(names[0], params, int(seed), Path(examples), Path(work), progress.log, progress.begun)
-        else:
-            bring_first(params, int(seed), Path(examples), Path(work), progress.log, progress.begun)
-    except Exception as error:
-        if not (told := sentence_of(error)):
-            artifact.write_file(error_file, traceback.format_exc().encode())
+
+    def work() -> None:
+        given = (params, int(seed), Path(examples), Path(work_folder), progress.log, progress.begun)
+        try:
+            take_through(names[0], *given) if names else bring_first(*given)
+        except Exception as error:
+            if not sentence_of(error):
+                artifact.write_file(error_file, traceback.format_exc().encode())
             raise
-        print(told, file=sys.stderr)
-        return told.exit_code
-    return 0
+
+    return exit_code_of(work)
 
 
 class _Progress:

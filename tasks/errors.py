@@ -1,6 +1,8 @@
 """What can go wrong for a reason that a person can mend, by who must act."""
 
 import re
+import sys
+from collections.abc import Callable
 
 OBEYED = re.compile(  # by a terminal: control characters, and those that change the direction of what follows
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -83,6 +85,18 @@ def out_of_reach(error: BaseException) -> OutOfReach | None:
 def sentence_of(error: Exception) -> PerennialError | None:
     """What is told of an error instead of a traceback; None for a defect, of ours or of a library."""
     return error if isinstance(error, PerennialError) else out_of_reach(error)
+
+
+def exit_code_of(work: Callable[[], object]) -> int:
+    """Do it, and end the process with this: an error that can be told is one sentence on stderr, a defect rises."""
+    try:
+        work()
+    except Exception as error:
+        if not (told := sentence_of(error)):
+            raise
+        print(told, file=sys.stderr)
+        return told.exit_code
+    return 0
 
 
 LONGEST = 300  # characters of a library's reason

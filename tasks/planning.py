@@ -207,11 +207,13 @@ def _changes(params: Params, sizes: Sizes) -> Iterator[tuple[str, Sizes]]:
 def _in_parts(params: Params, sizes: Sizes) -> Iterator[tuple[str, Sizes]]:
     """Batches in parts, or smaller ones where a method needs them whole; then blocks computed twice."""
     parts = [2**power for power in range(1, 20) if sizes.batch_tokens // 2**power >= LEAST_BATCH]
-    whole = any(each.whole_batches for each in params.methods)
+    if any(each.whole_batches for each in params.methods):
+        for tokens in (sizes.batch_tokens // part for part in parts):
+            yield f"`stage1: {{batch_tokens: {tokens}}}`", sizes.with_batch(tokens)
+        return
     for part in parts:
-        setting = f"batch_tokens: {sizes.batch_tokens // part}" if whole else f"accumulate: {part}"
-        yield f"`stage1: {{{setting}}}`", replace(sizes, accumulate=part)
-    if parts and not whole and not any(each.computed_once for each in params.methods):
+        yield f"`stage1: {{accumulate: {part}}}`", replace(sizes, accumulate=part)
+    if parts and not any(each.computed_once for each in params.methods):
         most = replace(sizes, accumulate=parts[-1], again=True)
         yield f"`stage1: {{accumulate: {parts[-1]}, activation_checkpointing: true}}`", most
 

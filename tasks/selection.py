@@ -19,12 +19,12 @@ from tasks import artifact
 from tasks.adapter_params import LoRA
 from tasks.corpus.general import General, read_general
 from tasks.corpus.slices import Examples, Row, load_examples
-from tasks.errors import BadInput, sentence_of
-from tasks.lm.batches import Mixture, Part, by_length, encode
+from tasks.errors import BadInput, exit_code_of
+from tasks.lm.batches import Mixture, Part, encode
 from tasks.lm.blocks import checkpoint_activations
 from tasks.lm.causal import limit_of, load, shorten
 from tasks.lm.cost import measured
-from tasks.lm.generate import LONGEST, Generated, continued, prompts_of
+from tasks.lm.generate import LONGEST, Generated, all_generated
 from tasks.lm.logits import compute_in
 from tasks.lm.methods import build_methods
 from tasks.lm.template import tokens_of
@@ -109,7 +109,9 @@ def try_model(
         "perplexity_after": general_perplexity(model, tokenizer, texts, size),
     }
     said: list[Generated] = []
-    answering = measured(lambda: said.extend(_answers(model, tokenizer, [row["prompt"] for row in asked], size)))
+    answering = measured(
+        lambda: said.extend(all_generated(model, tokenizer, [row["prompt"] for row in asked], LONGEST, size))
+    )
     trial |= {
         "answer_seconds": answering["seconds"] / max(1, len(asked)),
         "answer_memory_mb": answering["peak_memory_mb"],
@@ -170,14 +172,6 @@ def _asked(brought: Examples, questions: int, seed: int) -> list[Row]:
     return [rows[place] for place in range(max(map(len, drawn))) for rows in drawn if place < len(rows)]
 
 
-def _answers(model: Any, tokenizer: Any, messages: list[str], batch_tokens: int) -> list[Generated]:
-    most, prompts = prompts_of(model, tokenizer, messages, LONGEST)
-    found: dict[int, Generated] = {}
-    for run in by_length([len(each) + most for each in prompts], batch_tokens):
-        found |= dict(zip(run, continued(model, tokenizer, [prompts[place] for place in run], most), strict=True))
-    return [found[place] for place in range(len(messages))]
-
-
 def _tokens(tokenizer: Any, texts: General) -> dict[str, float]:
     """By language: a tokenizer that was made for another one takes many."""
     found = {}
@@ -197,14 +191,9 @@ def main() -> int:
     def log(step: int, values: dict[str, float]) -> None:
         print(json.dumps({"step": step, "loss": values.get("loss")}), flush=True)
 
-    try:
-        try_model(source, params, Path(examples), Path(general), Path(out), int(steps), int(questions), log)
-    except Exception as error:
-        if not (told := sentence_of(error)):
-            raise
-        print(told, file=sys.stderr)
-        return told.exit_code
-    return 0
+    return exit_code_of(
+        lambda: try_model(source, params, Path(examples), Path(general), Path(out), int(steps), int(questions), log)
+    )
 
 
 if __name__ == "__main__":

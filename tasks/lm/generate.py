@@ -39,18 +39,27 @@ def answers(
     max_new_tokens: int = LONGEST,
     batch_tokens: int = BATCH_TOKENS,
 ) -> list[str]:
+    """The greedy answers to many messages, as texts."""
+    return [said.text for said in all_generated(model, tokenizer, messages, max_new_tokens, batch_tokens)]
+
+
+def all_generated(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    messages: list[str],
+    max_new_tokens: int,
+    batch_tokens: int,
+) -> list[Generated]:
     """The greedy answers to many messages, decoded together, messages of like length in one batch.
 
     Half of what the model has room for is kept for the message, whatever `max_new_tokens` asks for.
     """
     max_new_tokens, prompts = prompts_of(model, tokenizer, messages, max_new_tokens)
-    lengths = [len(prompt) + max_new_tokens for prompt in prompts]
-    found = [""] * len(messages)
-    for run in by_length(lengths, batch_tokens):
+    found: dict[int, Generated] = {}
+    for run in by_length([len(prompt) + max_new_tokens for prompt in prompts], batch_tokens):
         made = continued(model, tokenizer, [prompts[index] for index in run], max_new_tokens)
-        for index, said in zip(run, made, strict=True):
-            found[index] = said.text
-    return found
+        found |= dict(zip(run, made, strict=True))
+    return [found[index] for index in range(len(messages))]
 
 
 def fitting(

@@ -130,10 +130,14 @@ def logits_in_chunks(model: PreTrainedModel, batch: Batch, most: int = MOST_LOGI
 
     With 256,000 words, 8,192 places at once would take 8 GB, and their softmax as much again.
     """
-    hidden = hidden_states(model, batch.ids)[batch.predicts]
-    places = max(1, most // head_of(model).out_features)
-    for part, labels in zip(hidden.split(places), batch.labels.split(places), strict=True):
+    for part, labels in _chunks(model, hidden_states(model, batch.ids)[batch.predicts], batch.labels, most):
         yield logits_of(model, part), labels
+
+
+def _chunks(model: PreTrainedModel, hidden: Tensor, labels: Tensor, most: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Hidden states, [places, width], and their labels, in parts of which the logits are at most so many."""
+    places = max(1, most // head_of(model).out_features)
+    return zip(hidden.split(places), labels.split(places), strict=True)
 
 
 def learn(
@@ -150,8 +154,8 @@ def learn(
         labels: [places], the tokens that the places must predict.
     """
     states = hidden.detach().requires_grad_(hidden.requires_grad)
-    places, mean = max(1, most // head_of(model).out_features), torch.zeros((), device=hidden.device)
-    for part, own in zip(states.split(places), labels.split(places), strict=True):
+    mean = torch.zeros((), device=hidden.device)
+    for part, own in _chunks(model, states, labels, most):
         loss = nn.functional.cross_entropy(logits_of(model, part), own) * (len(own) / len(labels))
         (share * loss).backward()  # type: ignore[no-untyped-call]
         mean += loss.detach()

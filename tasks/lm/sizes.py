@@ -13,7 +13,7 @@ and a seventh more of the system's memory, which its allocator holds between the
 
 import copy
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -115,6 +115,12 @@ class Sizes:
         going = max(there, gradients) if self.accumulate == 1 else there - head + gradients
         return PROCESS + round(HELD * (self.weights - self.saved + self.moments + self.methods + going))
 
+    def with_batch(self, tokens: int) -> "Sizes":
+        """Of batches of another size."""
+        share = tokens / self.batch_tokens
+        scaled = {name: share * getattr(self, name) for name in ("block", "rest", "block_seconds", "head_seconds")}
+        return replace(self, batch_tokens=tokens, **scaled)
+
 
 def sizes_of(config: PretrainedConfig, methods: Methods, batch_tokens: int) -> Sizes:
     """What stage 1 takes for a model of this config, whose batches are taken at once and whose blocks computed once.
@@ -151,7 +157,7 @@ def sizes_of(config: PretrainedConfig, methods: Methods, batch_tokens: int) -> S
         rest=begun[1],
         methods=FLOAT * (copies + teachers),
         saved=FLOAT // 2 * _in_blocks(whole) if halved else 0,
-        plain=not any("penalty" in vars(METHODS[each.name]) for each in methods),
+        plain=not any(METHODS[each.name].adds_to_loss() for each in methods),
         block_seconds=grown[2],
         head_seconds=max(0.0, begun[2]) + _head_seconds(text.hidden_size, text.vocab_size, batch_tokens),
     )

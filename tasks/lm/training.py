@@ -128,7 +128,7 @@ def train(
 
 def _gradients(model: PreTrainedModel, batch: Batch, methods: Sequence[Method], accumulate: int) -> tuple[float, float]:
     """Make the gradients of a batch's loss; return its cross-entropy, in nats, and that with what methods add to it."""
-    plain = all(type(method).penalty is Method.penalty for method in methods)
+    plain = not any(method.adds_to_loss() for method in methods)
     mean = whole = 0.0
     for part in parts_of(batch, accumulate):
         share = len(part.labels) / len(batch.labels)

@@ -59,7 +59,7 @@ def test_the_peak_is_the_larger_of_the_end_of_the_way_there_and_back():
     assert told.activations + told.logits + head > FLOAT * told.trained
     own = told.weights + told.moments + told.activations + told.logits + head
     assert told.peak == pytest.approx(550 * 2**20 + 1.15 * own, rel=1e-6)
-    few = replace(told, batch_tokens=1, block=told.block / 4096, rest=told.rest / 4096)
+    few = told.with_batch(1)
     assert few.activations < FLOAT * few.trained
     assert few.peak == pytest.approx(550 * 2**20 + 1.15 * 4 * told.weights, rel=1e-6)
 

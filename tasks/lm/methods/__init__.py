@@ -1,7 +1,7 @@
 """How forgetting is fought while training: one method per file, composed as a list in params.yaml."""
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tasks.lm.methods.adversarial import FGM, PGD, FreeLB
 from tasks.lm.methods.bottleneck import Bottleneck
@@ -30,7 +30,7 @@ from tasks.lm.methods.seen import seen_in
 from tasks.lm.methods.sparse_memory import SparseMemory
 from tasks.params import Methods
 
-METHODS: dict[str, Callable[..., Method]] = {
+METHODS: dict[str, type[Any]] = {  # Methods, each made of its settings and a seed
     "joint": Joint,
     "frozen_backbone": FrozenBackbone,
     "frozen_bottom": FrozenBottom,

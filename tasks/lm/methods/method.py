@@ -41,6 +41,11 @@ class Method:
         """
         return 0.0
 
+    @classmethod
+    def adds_to_loss(cls) -> bool:
+        """Whether it has a penalty: then all logits of a batch, or of a part of it, are there at once."""
+        return cls.penalty is not Method.penalty
+
     def before_update(self, model: PreTrainedModel, step: int, rate: float) -> float:
         """After the gradients are clipped: may change them, or the weights; returns the learning rate to use."""
         return rate
