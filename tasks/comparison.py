@@ -22,8 +22,8 @@ from pathlib import Path
 import torch
 
 from tasks import artifact, closure, evaluate, pretrain, stage1, stage2
-from tasks.errors import BadInput, Corrupt, exit_code_of, sentence_of
-from tasks.lm.cost import measured
+from tasks.errors import BadInput, exit_code_of, sentence_of
+from tasks.lm.cost import Cost, measured, measured_by_step
 from tasks.lm.logits import compute_in
 from tasks.lm.methods import METHODS
 from tasks.lm.pretrained import BASE
@@ -38,6 +38,8 @@ SOLVED = "tasks.lm.solved.learn"
 COST = "cost.json"
 GENERAL = Path("raw/general")  # beside the examples
 KEY = "key.json"
+BEGUN = "begun.json"  # as KEY, of what is at work or was killed
+SPENT = "spent.jsonl"  # the cost of stage 1 so far, by step
 ERROR = "error.txt"  # the traceback of an entry that ended in a defect
 PAUSE = 0.3  # seconds between two lines about steps
 
@@ -107,20 +109,22 @@ def bring_first(
     first, key = work / str(seed) / FIRST, _first_key(params, seed, examples)
     if _done(first, key):
         return
-    examples = examples / next(iter(params.timeline))
-    shutil.rmtree(first, ignore_errors=True)
+    examples, entry = examples / next(iter(params.timeline)), _first_entry(params)
+    _begin(first, key)
     base, before, scratch = first / "base", first / "stage1", first / "scratch"
-    begun("base", params.pretrain.steps)
-    texts, within = examples.parents[1] / GENERAL, scratch / "pretrain"
-    pretrain.pretrain(params.pretrain, seed, examples, base, within, log, texts, params.pretrained)
-    none = Keep(rows="none")
-    begun(examples.name, params.stage1.steps)
-    entry = _first_entry(params)
-    stage1.stage1(params.stage1, entry.methods, none, seed, examples, base, before, scratch / "stage1", log)
+    if not (base / artifact.MANIFEST).exists():
+        begun("base", params.pretrain.steps)
+        texts, within = examples.parents[1] / GENERAL, scratch / "pretrain"
+        pretrain.pretrain(params.pretrain, seed, examples, base, within, log, texts, params.pretrained)
+    if not (before / artifact.MANIFEST).exists():
+        begun(examples.name, params.stage1.steps)
+        none, within = Keep(rows="none"), scratch / "stage1"
+        stage1.stage1(params.stage1, entry.methods, none, seed, examples, base, before, within, log)
     stage2.stage2(entry.stage2, seed, examples, before, first / "lm", log)
     evaluate.evaluate(params.evaluate, examples, first / "lm", first / "scores", None, base, base)
-    shutil.rmtree(scratch, ignore_errors=True)
     artifact.write_file(first / KEY, json.dumps(key).encode())
+    for each in (before, scratch):
+        shutil.rmtree(each, ignore_errors=True)
 
 
 def has_first(params: Params, seed: int, examples: Path, work: Path) -> bool:
@@ -180,39 +184,54 @@ def _bring_slice(
     first: Path,
     log: Log,
 ) -> None:
-    """One slice: stage 1, stage 2, scores. One that was killed begins anew, so that its cost is measured whole."""
+    """One slice: stage 1, stage 2, scores. Killed in stage 1 it goes on there, with what that had cost before."""
     keep, here = entry.keep, part.here
-    shutil.rmtree(here, ignore_errors=True)
-    settings = params.stage1.model_copy(update={"steps": part.steps, "checkpoint_every": part.steps + 1})
+    _begin(here, part.key)
+    trained, scratch = here / "stage1", here / "scratch"
+    settings = params.stage1.model_copy(update={"steps": part.steps})
     refit = entry.stage2.model_copy(update={} if part.steps else {"epochs": 0})
-    scratch = here / "scratch"
-    trained = measured(
-        lambda: stage1.stage1(settings, entry.methods, keep, seed, examples, start, here / "stage1", scratch, log)
-    )
-    refitted = measured(lambda: stage2.stage2(refit, seed, examples, here / "stage1", here / "lm", log))
-    if part.steps or refit.how == "solved":
-        asked = params.evaluate.model_copy(update={"samples": 0})
-        scored = measured(
-            lambda: evaluate.evaluate(asked, examples, here / "lm", here / "scores", None, previous, first / "base")
-        )
-    else:  # one model for all methods: its scores are there
-        scored = measured(lambda: shutil.copytree(first / "scores", here / "scores"))
-    costs = {
-        "stage1": trained,
-        "stage2": refitted,
-        "evaluate": scored,
-        "stored_bytes": stored_bytes(keep, examples, here),
-    }
-    artifact.write_file(here / COST, json.dumps(costs).encode())
-    shutil.rmtree(here / "stage1")
-    shutil.rmtree(scratch, ignore_errors=True)
+    asked = params.evaluate.model_copy(update={"samples": 0})
+    costs = artifact.read_json(here / COST) if (here / COST).exists() else {}
+
+    def once(name: str, work: Callable[[], Cost | int]) -> None:
+        if name not in costs:
+            costs[name] = work()
+            artifact.write_file(here / COST, json.dumps(costs).encode())
+
+    def train(log: Log) -> None:
+        stage1.stage1(settings, entry.methods, keep, seed, examples, start, trained, scratch, log)
+
+    def score() -> None:
+        if part.steps or refit.how == "solved":
+            evaluate.evaluate(asked, examples, here / "lm", here / "scores", None, previous, first / "base")
+        else:  # one model for all methods: its scores are there
+            shutil.copytree(first / "scores", here / "scores", dirs_exist_ok=True)
+
+    once("stage1", lambda: measured_by_step(train, log, here / SPENT))
+    once("stage2", lambda: measured(lambda: stage2.stage2(refit, seed, examples, trained, here / "lm", log)))
+    once("evaluate", lambda: measured(score))
+    once("stored_bytes", lambda: stored_bytes(keep, examples, here))
     artifact.write_file(here / KEY, json.dumps(part.key).encode())
+    for each in (trained, scratch):
+        shutil.rmtree(each, ignore_errors=True)
+
+
+def _begin(folder: Path, key: str) -> None:
+    """Go on in the folder where a killed process left it; empty it first if it is finished or of something else."""
+    if _is(folder / BEGUN, key) and not (folder / KEY).exists():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    artifact.write_file(folder / BEGUN, json.dumps(key).encode())
 
 
 def _done(folder: Path, key: str) -> bool:
+    return _is(folder / KEY, key)
+
+
+def _is(file: Path, key: str) -> bool:
     try:
-        return (folder / KEY).exists() and artifact.read_json(folder / KEY) == key
-    except (ValueError, BadInput, Corrupt):
+        return file.exists() and artifact.read_json(file) == key
+    except ValueError:
         return False
 
 
