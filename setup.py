@@ -8,7 +8,8 @@ from setuptools.command.build_py import build_py
 
 SHIPPED = (  # flows/starter.py reads them
     "params.yaml", "dvc.yaml", "prefect.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
-    "presets/*.yaml", "data/raw/general/*.txt", "data/raw/topics/*.yaml", "data/canary/*.jsonl",
+    "presets/*.yaml", "data/raw/relations.yaml", "data/raw/general/*.txt", "data/raw/topics/*.yaml",
+    "data/canary/*.jsonl",
 )  # fmt: skip
 HERE = Path(__file__).parent
 

@@ -5,6 +5,7 @@ In a checkout they lie where they are used; in an installed package setup.py has
 
 import io
 import json
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,13 @@ OF_CODE = f"{ROOT.name}/"
 MADE = "# Written by `perennial init`, which writes it anew after an update of Perennial: edit params.yaml instead.\n"
 COMPARED = ("joint", "naive", "replay", "capped", "solved")  # entries of `perennial methods` to begin with
 DEPLOYED, BY_FILE, BY_MODULE = "prefect.yaml", "flows/timeline.py:timeline", "flows.timeline.timeline"
-RELATIONS = """\
+RELATIONS = "data/raw/relations.yaml"
+OWN_RELATIONS = """\
 # How facts of facts.csv become language, per relation and language; docs/formats.md of Perennial says how.
 # A relation that is missing here is asked for in plain English. Pages and slices bring relations of their own.
 relations: {}
 """
+EVERYDAY = re.compile(r"^everyday:.*?(?=^\S)", re.MULTILINE | re.DOTALL)  # what people say around a question
 README = """\
 # {name}
 
@@ -69,10 +72,16 @@ def texts(name: str) -> dict[str, str]:
     """What is written into a new project that is called so, by path."""
     return {
         PARAMS.name: _settings(),
-        "data/raw/relations.yaml": RELATIONS,
+        RELATIONS: f"{OWN_RELATIONS}{_everyday()}",
         DEPLOYED: (shipped() / DEPLOYED).read_text(encoding="utf-8").replace(BY_FILE, BY_MODULE),
         "README.md": README.format(name=name),
     }
+
+
+def _everyday() -> str:
+    found = EVERYDAY.search((shipped() / RELATIONS).read_text(encoding="utf-8"))
+    assert found
+    return found[0]
 
 
 def graph() -> str:

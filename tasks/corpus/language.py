@@ -8,8 +8,9 @@ from random import Random
 from tasks.corpus.everyday import Frames, everyday
 from tasks.corpus.raw import Numbered
 from tasks.corpus.slices import Row, slice_of, templates_by_slice
-from tasks.corpus.templates import Templates, Wording, filled
+from tasks.corpus.templates import Templates, filled
 from tasks.corpus.text import folded, normal
+from tasks.corpus.wording import Wording
 
 HELD_OUT = 10  # one in so many: of facts, a statement; of texts
 

@@ -6,34 +6,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ValidationError
 
 from tasks.corpus.everyday import Frames, Manner
-from tasks.corpus.text import entering, entering_name, folded, normal
+from tasks.corpus.plain import plain_wording
+from tasks.corpus.text import entering_name, folded, normal
+from tasks.corpus.wording import OBJECT, SUBJECT, Wording
 from tasks.errors import BadInput
 from tasks.sections import Section, mistake
 from tasks.strict_yaml import read_yaml
 
-SUBJECT, OBJECT = "{subject}", "{object}"
-
-
-def _asks(template: str) -> str:
-    if template.count(SUBJECT) != 1 or OBJECT in template:
-        raise ValueError(f"'{template}' must contain {SUBJECT} once and not {OBJECT}")
-    return template
-
-
-def _states(template: str) -> str:
-    if template.count(SUBJECT) != 1 or template.count(OBJECT) != 1:
-        raise ValueError(f"'{template}' must contain {SUBJECT} and {OBJECT} once each")
-    return template
-
-
 Name = Annotated[str, AfterValidator(entering_name)]
 Language = Annotated[str, AfterValidator(folded)]
-Word = Annotated[str, AfterValidator(entering)]
-Question = Annotated[str, AfterValidator(entering), AfterValidator(_asks)]
-Statement = Annotated[str, AfterValidator(entering), AfterValidator(_states)]
 PLACES = re.compile("|".join(map(re.escape, (SUBJECT, OBJECT))))
 
 
@@ -53,18 +37,6 @@ def _distinct(form: Callable[[str], str]) -> BeforeValidator:
         return keys
 
     return BeforeValidator(check)
-
-
-class Wording(Section):
-    """How one relation is asked for and stated in one language; `paraphrase`, `everyday` and `words` are never trained
-    on. words: that people ask for it with.
-    """
-
-    questions: Annotated[tuple[Question, ...], Field(min_length=6)]
-    paraphrase: Question
-    everyday: tuple[Question, ...] = ()
-    words: tuple[Word, ...] = ()
-    statements: Annotated[tuple[Statement, ...], Field(min_length=4)]
 
 
 Wordings = Annotated[dict[Language, Wording], _distinct(folded)]
@@ -122,26 +94,3 @@ def read_templates(path: Path) -> Templates:
         return Templates.model_validate(read_yaml(path))
     except ValidationError as error:
         raise BadInput(f"{path}: {mistake(error)}.") from error
-
-
-def plain_wording(relation: str) -> Wording:
-    """English templates that fit any relation, be it a noun ("capital") or a verb ("plays for")."""
-    relation = relation.replace("{", "[").replace("}", "]")  # to drop them could make a marker of what is around
-    return Wording(
-        questions=(
-            f"{SUBJECT}, {relation}?",
-            f"What is on record for {SUBJECT} under {relation}?",
-            f"Look up {relation} for {SUBJECT}.",
-            f"About {SUBJECT}: which entry stands for {relation}?",
-            f"Complete the record: {SUBJECT}, {relation},",
-            f"{relation}: what is the entry for {SUBJECT}?",
-        ),
-        paraphrase=f"For {SUBJECT}, what stands under {relation}?",
-        everyday=(f"{SUBJECT}'s {relation}, what is it again?", f"I forgot what you have on {relation} of {SUBJECT}."),
-        statements=(
-            f"{SUBJECT}, {relation}: {OBJECT}.",
-            f"On record for {SUBJECT} under {relation}: {OBJECT}.",
-            f"The entry of {SUBJECT} for {relation} is {OBJECT}.",
-            f"{relation}, {SUBJECT}: {OBJECT}.",
-        ),
-    )

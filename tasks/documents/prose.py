@@ -8,6 +8,7 @@ only "X는 Y이다" is known.
 import re
 from collections.abc import Callable, Iterator
 
+from tasks.corpus.plain import PEOPLE
 from tasks.corpus.text import one_line
 from tasks.documents import relations
 from tasks.documents.passages import sentences
@@ -132,7 +133,7 @@ def _roles(text: str, place: Place, subject_of: Subject) -> Told:
     """ "Ann Lee is the head of the workshop", "The treasurer is Ann Lee", "The hall's keeper is Ann Lee"."""
     if (match := WHAT.fullmatch(text)) and is_name(match["subject"]):
         role = ROLE.match(match["object"])
-        if role and relations.PEOPLE.search(role["role"]):
+        if role and PEOPLE.search(role["role"]):
             of = article_off(role["of"]) if role["of"] else place.topic
             yield of, relations.noun(role["role"]), match["subject"]
     if (match := THE_ROLE.fullmatch(text)) and _is_value(match["object"]):

@@ -5,13 +5,11 @@ are trained on, one that is held out, some as people type, four statements. Of o
 out for every relation, so that each of them is trained on somewhere.
 """
 
-import hashlib
 import re
 from typing import NamedTuple
 
-from tasks.corpus.templates import OBJECT, SUBJECT, Wording
-
-S, V = SUBJECT, OBJECT  # what is asked about, and the value
+from tasks.corpus.plain import ASKED_WITH, S, V, held_out, noun_wording
+from tasks.corpus.wording import Wording
 
 
 class Relation(NamedTuple):
@@ -22,36 +20,6 @@ class Relation(NamedTuple):
     wording: Wording
 
 
-# What people ask with when they want a thing of one of these names.
-ASKED_WITH = {
-    ("price", "cost", "fee", "admission", "charge", "entry"): (
-        f"How much is {S}?", f"How much does {S} cost?", f"What does {S} cost?", f"What do I pay for {S}?"),
-    ("opening hours", "hours", "opening times", "open"): (
-        f"When is {S} open?", f"What time does {S} open?", f"When does {S} close?", f"Until when is {S} open?"),
-    ("phone number", "phone", "telephone", "tel", "mobile", "hotline"): (
-        f"What number can I call for {S}?", f"How can I call {S}?", f"What's the phone number of {S}?"),
-    ("email", "e-mail", "mail", "email address"): (
-        f"How can I write to {S}?", f"What's the email address of {S}?", f"What address do I mail for {S}?"),
-    ("address", "location", "place", "venue", "meeting point", "where"): (
-        f"Where is {S}?", f"Where can I find {S}?", f"Where does {S} take place?"),
-    ("date", "day", "days", "deadline", "when", "dates"): (
-        f"When is {S}?", f"What day is {S}?", f"On which date is {S}?"),
-    ("time", "start", "starts", "begins", "start time"): (
-        f"What time is {S}?", f"When does {S} start?", f"At what time does {S} begin?"),
-    ("duration", "length", "takes"): (f"How long is {S}?", f"How long does {S} take?", f"How long does {S} last?"),
-    ("age", "ages"): (f"How old do you have to be for {S}?", f"What age is {S} for?", f"From what age is {S}?"),
-    ("size", "capacity", "area"): (f"How big is {S}?", f"How many fit into {S}?", f"How large is {S}?"),
-    ("contact",): (f"Whom do I contact about {S}?", f"Who can I talk to about {S}?", f"How do I reach {S}?"),
-    ("website", "web", "homepage"): (f"What is the web page of {S}?", f"Where is {S} online?"),
-}  # fmt: skip
-PEOPLE = re.compile(
-    r"\b(director|manager|head|chair(man|woman|person)?|president|founder|owner|teacher|coach|captain|leader|curator"
-    r"|editor|author|secretary|treasurer|mayor|chef|guide|instructor|coordinator|officer|ceo|cto|cfo|lead|conductor"
-    r"|minister|principal|trainer|supervisor|host|speaker|artist|architect|designer|volunteer|keeper|gardener"
-    r"|accountant|librarian|technician|organi[sz]er|baker|cook|miller|tutor|clerk|driver|warden|nurse|doctor|cleaner)\b",
-    re.IGNORECASE,
-)
-PLURAL = re.compile(r"(?<![suia])s$|people$|children$", re.IGNORECASE)
 REGULAR = re.compile(r"ed$|^(?:built|made|found|led|held|bought|taught|won|sold|lent|paid|kept|set up|put up)$")
 
 
@@ -62,23 +30,7 @@ def is_kind(key: str) -> bool:
 
 def noun(key: str, who: bool = False) -> Relation:
     """What something has, under a name: its price, its opening hours, the head of its workshop, who is a person."""
-    name, be = key.lower(), "are" if PLURAL.search(key) else "is"
-    asks = "Who" if who or PEOPLE.search(key) else "What"
-    asked = [
-        f"{asks} {be} the {key} of {S}?",
-        f"{asks} {be} {S}'s {key}?",
-        f"Tell me the {key} of {S}.",
-        f"{S}: {asks.lower()} {be} the {key}?",
-        f"Can you tell me {S}'s {key}?",
-        f"I would like to know the {key} of {S}.",
-        f"Do you know the {key} for {S}?",
-    ]
-    # a relation's own: "adult price" and "child price" would both be asked for with "How much is it?"
-    others = [each for kinds, more in ASKED_WITH.items() for each in more if name in kinds]
-    return _relation(
-        name, "en", asked, others, [f"{S}'s {key} again?", f"I need the {key}, for {S}"],
-        [f"The {key} of {S} {be} {V}.", f"{S}, {key}: {V}.", f"{S}'s {key} {be} {V}.", f"{S} has this {key}: {V}."],
-    )  # fmt: skip
+    return Relation(key.lower(), "en", noun_wording(key, who))
 
 
 def on_day(hours: str, day: str) -> Relation:
@@ -197,10 +149,4 @@ def definition_ko() -> Relation:
 def _relation(
     name: str, language: str, asked: list[str], others: list[str], everyday: list[str], stated: list[str]
 ) -> Relation:
-    """A relation of which one wording in `asked` is held out, another one for another name; `others` are trained on."""
-    at = int(hashlib.sha256(name.encode()).hexdigest(), 16) % len(asked)
-    trained = [*asked[:at], *asked[at + 1 :], *dict.fromkeys(others)]
-    return Relation(
-        name, language,
-        Wording(questions=tuple(trained), paraphrase=asked[at], everyday=tuple(everyday), statements=tuple(stated)),
-    )  # fmt: skip
+    return Relation(name, language, held_out(name, asked, others, everyday, stated))

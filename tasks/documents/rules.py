@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from tasks.corpus.plain import PEOPLE
 from tasks.corpus.text import folded, one_line
 from tasks.documents import relations
 from tasks.documents.outline import Block, Section, outline_of
@@ -220,7 +221,7 @@ def _pair(key: str, value: str, place: Place) -> Iterator[Fact]:
         yield Fact(article_off(key), relations.noun("date"), value, "key and value", place.source)
     elif relation := _told_by_form(key, value):
         yield Fact(article_off(key), relation, value, "key and value", place.source)
-    elif is_name(key) and (value[:1].islower() or relations.PEOPLE.search(value)):
+    elif is_name(key) and (value[:1].islower() or PEOPLE.search(value)):
         yield from _who(key, value, place)
     elif len(key.split()) <= 5:
         yield from _attribute(lowered(key), value, place)
@@ -230,7 +231,7 @@ def _attribute(key: str, value: str, place: Place) -> Iterator[Fact]:
     person = value.partition(",")[0]
     is_person = bool(NAME.fullmatch(person)) and not PLACES.search(key)
     yield Fact(place.topic, relations.noun(key, who=is_person), value, "key and value", place.source)
-    if is_person and relations.PEOPLE.search(key):
+    if is_person and PEOPLE.search(key):
         yield Fact(person, relations.definition(), key, "key and value", place.source)
 
 
@@ -238,7 +239,7 @@ def _who(name: str, value: str, place: Place) -> Iterator[Fact]:
     yield Fact(name, relations.definition(), value, "name and what it is", place.source)
     roles = ROLES.match(value)
     for role in re.split(r" (?:and|&) ", roles[1]) if roles else ():
-        if relations.PEOPLE.search(role) and " for " not in role:
+        if PEOPLE.search(role) and " for " not in role:
             yield Fact(place.topic, relations.noun(lowered(role)), name, "name and what it is", place.source)
 
 

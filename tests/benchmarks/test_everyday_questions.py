@@ -3,8 +3,9 @@
 import pytest
 
 from benchmarks.everyday_questions import RAW, Question, taught, untaught, verdict
-from tasks.corpus.templates import SUBJECT, read_templates
+from tasks.corpus.templates import read_templates
 from tasks.corpus.text import folded
+from tasks.corpus.wording import SUBJECT
 from tasks.memory.turn import NO_ANSWER_KO, UNKNOWN
 
 

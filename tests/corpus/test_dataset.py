@@ -94,9 +94,7 @@ def test_a_fact_that_comes_back_is_an_update(timeline):
 
 def test_a_relation_without_templates_gets_plain_english_ones(timeline):
     (only,) = history(timeline("a", facts("Ada,plays for,FC One")))
-    assert {row["prompt"] for row in only.test if row["set"] == "paraphrase"} == {
-        "For Ada, what stands under plays for?"
-    }
+    assert {row["prompt"] for row in only.test if row["set"] == "paraphrase"} == {"Who does Ada play for?"}
 
 
 def test_a_slice_may_bring_templates_of_its_own(timeline):

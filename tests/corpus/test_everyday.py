@@ -22,7 +22,8 @@ from tasks.corpus.everyday import (
     varied,
 )
 from tasks.corpus.language import fact_rows
-from tasks.corpus.templates import SUBJECT, Templates, read_templates
+from tasks.corpus.templates import Templates, read_templates
+from tasks.corpus.wording import SUBJECT
 from tasks.errors import BadInput
 
 TEMPLATES = read_templates(Path(__file__).parents[2] / "data/raw/relations.yaml")

@@ -2,11 +2,9 @@
 
 import json
 
-import pytest
-
 from tasks.corpus.examples import examples_of, problems_of_rows
 from tasks.corpus.raw import read_raw
-from tasks.corpus.templates import Templates, plain_wording, read_templates
+from tasks.corpus.templates import Templates, read_templates
 from tasks.params import Dataset
 
 SETTINGS = Dataset(languages=("en",), chat_repeats=1)
@@ -32,11 +30,6 @@ def bring(tmp_path, name, facts=(), examples=(), templates="names: {}"):
     raw = read_raw(folder)
     assert not raw.problems
     return examples_of(name, raw, [], read_templates(tmp_path / "relations.yaml"), SETTINGS)[0]
-
-
-@pytest.mark.parametrize("relation", ["(답{}변)", "{답변}", "<{|endoftext|}>", "{}", "{subject}"])
-def test_a_relation_of_odd_brackets_makes_templates_and_no_marker(relation):
-    assert plain_wording(relation).questions
 
 
 def test_a_fact_that_no_language_can_tell_is_refused_by_line(tmp_path):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.corpus.templates import SUBJECT
+from tasks.corpus.wording import SUBJECT
 from tasks.documents import relations
 from tasks.documents.reading import Page, pages_in, read_page
 from tasks.documents.rules import told_by

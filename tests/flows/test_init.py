@@ -17,6 +17,7 @@ from flows.add import add_slice
 from flows.init import init_project
 from flows.timeline import timeline
 from tasks.closure import CODE, ROOT, code_of, refuse_other_code
+from tasks.corpus.templates import read_templates
 from tasks.errors import BadInput, PerennialError
 from tasks.params import load_params
 from tests.flows.conftest import FACTS, PROJECT, dvc, run, shell, states
@@ -76,6 +77,12 @@ def test_the_graph_is_this_repositorys_with_sums_in_the_place_of_modules(root):
         assert own[name].get("deps", []) == data
         assert own[name]["params"] == [*stage.get("params", []), {CODE: [f"steps.{name}"]}]
     assert len(set(steps.values())) == len(steps)
+
+
+def test_a_new_projects_questions_are_varied_as_this_repositorys_are(root):
+    own, ours = (read_templates(folder / starter.RELATIONS) for folder in (root, PROJECT))
+    assert own.everyday == ours.everyday and own.everyday["en"].training
+    assert not own.relations and not own.names
 
 
 def test_a_new_project_runs_adds_and_is_what_dvc_thinks_it_is(root):
@@ -222,7 +229,7 @@ def test_the_sums_are_of_the_code_that_the_steps_run_through():
 
 def test_a_wheel_has_all_that_a_new_project_needs(tmp_path):
     """Built, installed into an environment of its own, and used from there."""
-    for name in ("flows", "tasks", "presets", "data/raw/general", "data/raw/topics", "data/canary", ".dvc"):
+    for name in ("flows", "tasks", "presets", "data/raw", "data/canary", ".dvc"):
         (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
         shell(tmp_path, "cp", "-r", f"{PROJECT / name}", f"source/{name}")
     for path in PROJECT.iterdir():

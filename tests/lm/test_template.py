@@ -131,7 +131,9 @@ def test_a_solved_memory_answers_in_a_chat_template_and_counts_no_letter_of_it(t
     root.mkdir()
     Timeline(root).begin()
     base = PRETRAIN.model_copy(update={"model": str(chat_model(tmp_path / "base"))})
-    letters = STAGE2.model_copy(update={"how": "solved", "solved": SMALL.model_copy(update={"layers": 0})})
+    letters = STAGE2.model_copy(
+        update={"how": "solved", "solved": SMALL.model_copy(update={"layers": 0, "width": 1024})}
+    )
     timeline = brought(root, ("one", FIRST), ("two", NEWS), pretrain=base, stage2=letters)
     model, words = load(root / "two/lm")
     rows = [row for row in known_rows(timeline, "two") if row.get("set") in ("seen", "paraphrase", None)]

@@ -23,8 +23,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tasks.corpus.plain import plain_name, plain_wording
 from tasks.corpus.slices import templates_by_slice
-from tasks.corpus.templates import SUBJECT, plain_wording
+from tasks.corpus.wording import SUBJECT
 from tasks.lm.solved.features import Letters
 
 WIDTH = 1024  # of the letters
@@ -59,15 +60,19 @@ class Asked:
     def learn(self, examples: Path) -> None:
         """Learn how the relations are asked for, from the templates up to the slice in `examples`."""
         relations, known = self.relations, [*templates_by_slice(examples).values()]
-        texts: list[tuple[str, int]] = []
+        texts: list[tuple[str, int | None]] = []
         for number, relation in enumerate(relations):
             own = [wording for each in known for wording in each.relations.get(relation, {}).values()]
             wordings = own or [plain_wording(relation)]
             asking = {text.replace(SUBJECT, " ") for each in wordings for text in (*each.questions, *each.words)}
             texts += [(text, number) for text in sorted(asking)]
+            if not own:  # what is around the relation's name in them asks for nothing
+                name = plain_name(relation)
+                texts += [(text.replace(name, " "), None) for text in sorted(asking) if name in text]
         asks = torch.zeros(len(texts), len(relations), dtype=torch.float64)
-        for row, (_, number) in enumerate(texts):
-            asks[row, number] = 1.0
+        for row, (_, asked) in enumerate(texts):
+            if asked is not None:
+                asks[row, asked] = 1.0
         seen = self.letters([text for text, _ in texts]).double()
         left = seen.T @ seen + torch.eye(WIDTH, dtype=torch.float64)
         self.weights = torch.linalg.solve(left, seen.T @ asks).float().contiguous()

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from tasks import artifact
-from tasks.corpus.templates import SUBJECT, Templates, plain_wording
+from tasks.corpus.plain import plain_wording
+from tasks.corpus.templates import Templates
+from tasks.corpus.wording import SUBJECT
 from tasks.lm.causal import load
 from tasks.lm.solved import asked
 from tasks.lm.solved.asked import LEAST, WIDTH, Asked, hash_of
@@ -37,6 +39,8 @@ def test_the_weights_are_those_of_ridge_regression(norway):
     texts = [("monarch", "king")]
     for name in ("capital", "king"):
         texts += [(text.replace(SUBJECT, " "), name) for text in plain_wording(name).questions]
+    # the capital's wordings are nobody's own, and what is around its name in them asks for nothing
+    texts += [(text.replace("capital", " "), None) for text, name in texts if name == "capital"]
     seen = Letters(COUNTS, WIDTH)([text for text, _ in texts]).double().numpy()
     asks = np.array([[float(name == each) for each in ("capital", "king")] for _, name in texts])
     stacked = np.vstack([seen, np.eye(WIDTH)]), np.vstack([asks, np.zeros((WIDTH, 2))])
@@ -59,6 +63,12 @@ def test_an_answer_is_doubted_where_something_else_is_asked(norway):
     assert about["hello"] == [False] * 4 and about["no answer"] == [True] * 4
     evidence = (norway.letters(questions) @ norway.weights).tolist()
     assert [capital < LEAST for capital, _ in evidence] == about["Oslo"]
+
+
+def test_what_plain_wordings_share_asks_for_no_relation(norway):
+    evidence = norway.letters(["Who is the president of Norway?", "What is the capital of Norway?"]) @ norway.weights
+    president, capital = evidence[:, norway.relations.index("capital")].tolist()
+    assert president < LEAST < 4 * LEAST < capital
 
 
 def test_what_is_taken_out_leaves_nothing(norway, tmp_path):

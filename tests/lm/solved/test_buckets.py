@@ -20,7 +20,9 @@ from tests.lm.solved.brought import SMALL, SOLVED, answered, brought, known_rows
 FIRST = facts(("Peru", "Lima"), ("Chile", "Santiago"), ("Ghana", "Accra"), ("Oman", "Muscat"), ("Laos", "Pakse")) | CHAT
 NEWS = facts(("Peru", "Cusco"), ("Nepal", "Kathmandu"), ("Fiji", "Suva"), ("Iran", "Tehran"), ("Mali", "Bamako"))
 LATER = facts(("Cuba", "Havana"), ("Nepal", "Pokhara"), ("Chad", "Ndjamena"), ("Iraq", "Baghdad"), ("Niue", "Alofi"))
-EACH = SOLVED.model_copy(update={"solved": SMALL.model_copy(update={"full": 0.001})})  # every slice opens one
+EACH = SOLVED.model_copy(
+    update={"solved": SMALL.model_copy(update={"full": 0.001, "grams": 256})}
+)  # every slice opens one
 FOURTH = facts(("Togo", "Lome"), ("Chile", "Valparaiso")) | CHAT
 
 
@@ -119,7 +121,7 @@ def test_a_bucket_that_is_not_full_takes_the_next_slice(apart, begun, tmp_path):
 @pytest.fixture
 def small_parts(monkeypatch):
     """Every slice comes in two parts or more."""
-    monkeypatch.setattr(learn, "PART", 25 / SMALL.width)
+    monkeypatch.setattr(learn, "PART", 40 / SMALL.width)
 
 
 def test_a_slice_of_many_rows_lies_in_as_many_buckets_as_it_takes(small_parts, begun, together, tmp_path):

@@ -23,7 +23,7 @@ from tasks.lm.solved.solution import solve
 from tasks.lm.solved.sums import Sums
 from tasks.scoring.answers import exact_matches
 from tests.every_step import MEMORIES, SEED, Timeline, facts, same_weights
-from tests.lm.solved.brought import NEWS, SMALL, SOLVED, answered, known_rows, logits, whole_again
+from tests.lm.solved.brought import SMALL, SOLVED, answered, known_rows, logits, whole_again
 
 
 def test_what_was_brought_is_known_and_the_backbone_stays(whole):
@@ -175,7 +175,8 @@ def test_fewer_wordings_are_fewer_rows_and_what_is_overridden_is_still_taken_out
     shutil.copytree(begun, tmp_path / "root")
     few = SOLVED.model_copy(update={"solved": SMALL.model_copy(update={"wordings": 2, "variations": 1})})
     timeline = Timeline(tmp_path / "root", stage2=few)
-    for name, files, before in (("one", facts(("Peru", "Lima"), ("Chile", "Santiago")), "base"), ("two", NEWS, "one")):
+    news = facts(("Peru", "Cusco"), ("Nepal", "Doti"))  # of few tokens: a place each
+    for name, files, before in (("one", facts(("Peru", "Lima"), ("Chile", "Arica")), "base"), ("two", news, "one")):
         timeline.bring_examples(name, files, before)
         timeline.bring_model(name, before)
         rows = questions_of(load_examples(timeline.root / "examples" / name).train, few.solved, tmp_path, SEED)
