@@ -21,6 +21,7 @@ from tasks.params import Precision
 
 COMPUTED_IN = {"cuda": torch.bfloat16}  # by the kind of device, where it is not float32
 MOST_LOGITS = 2**26  # of a chunk of places: 256 MiB in float32, and about as much again for their softmax
+MOST_SCORED = 2**25  # where no gradient is taken, and the chunk before is still there
 
 
 def _divided(config: Any) -> float:
@@ -125,7 +126,7 @@ def answer_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
     return logits_of(model, hidden_states(model, batch.ids)[batch.predicts])
 
 
-def logits_in_chunks(model: PreTrainedModel, batch: Batch, most: int = MOST_LOGITS) -> Iterator[tuple[Tensor, Tensor]]:
+def logits_in_chunks(model: PreTrainedModel, batch: Batch, most: int) -> Iterator[tuple[Tensor, Tensor]]:
     """As `answer_logits`, but at most `most` logits at a time, each chunk with its labels.
 
     With 256,000 words, 8,192 places at once would take 8 GB, and their softmax as much again.
@@ -168,7 +169,7 @@ def learn(
 def token_losses(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
     """Of each label, [places]: its cross-entropy in nats, and whether it is the likeliest token."""
     losses, right = [], []
-    for logits, labels in logits_in_chunks(model, batch):
+    for logits, labels in logits_in_chunks(model, batch, MOST_SCORED):
         losses.append(nn.functional.cross_entropy(logits, labels, reduction="none"))
         right.append(logits.argmax(-1) == labels)
     return torch.cat(losses), torch.cat(right)

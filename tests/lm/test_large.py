@@ -33,7 +33,7 @@ def test_scoring_in_chunks_says_the_same_and_holds_no_more_logits_than_allowed(k
         chunks = list(logits_in_chunks(model, batch, most))
     assert max(each.numel() for each, _ in chunks) <= most and len(chunks) > 10
     torch.testing.assert_close(torch.cat([each for each, _ in chunks]), whole)
-    monkeypatch.setattr(logits, "logits_in_chunks", lambda model, batch: logits_in_chunks(model, batch, most))
+    monkeypatch.setattr(logits, "MOST_SCORED", most)
     losses, right = token_losses(model, batch)
     torch.testing.assert_close(losses, expected)
     assert torch.equal(right, whole.argmax(-1) == batch.labels)
@@ -45,7 +45,7 @@ def test_scoring_in_chunks_says_the_same_and_holds_no_more_logits_than_allowed(k
 def test_a_small_vocabulary_is_one_chunk(tiny, rows):
     model, words = tiny
     batch = collate(encode(rows, words, 64), model.device)
-    ((only, labels),) = logits_in_chunks(model, batch)
+    ((only, labels),) = logits_in_chunks(model, batch, logits.MOST_SCORED)
     assert torch.equal(only, answer_logits(model, batch)) and torch.equal(labels, batch.labels)
 
 
