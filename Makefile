@@ -2,6 +2,7 @@
 # make test   the test suite
 # make prove  the longer proofs: kill sweeps, byte-identical reruns
 # make prove-memory  100,000 memories written while their writers are killed
+# make prove-models  SmolLM2-135M through the default timeline, left alone and killed again and again (hours)
 # make bench-index      which index for how many vectors (docs/index.md)
 # make bench-retrieval  which ranker finds what: rewrites the tables of docs/retrieval.md
 # make pgvector-server  a PostgreSQL with pgvector for trials; FOLDER=... keeps its data elsewhere
@@ -21,7 +22,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$name && break; done)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test prove prove-memory bench-index bench-retrieval pgvector-server lint clean distclean
+.PHONY: run test prove prove-memory prove-models bench-index bench-retrieval pgvector-server lint clean distclean
 
 run: $(VENV)/installed
 	perennial run
@@ -34,6 +35,11 @@ prove: $(VENV)/installed-test
 
 prove-memory: $(VENV)/installed-test
 	folder=$$(mktemp -d); python -m tests.memory.killing "$$folder" 100000 100; rm -rf "$$folder"
+
+PROVING ?= .perennial/proving
+prove-models: $(VENV)/installed-test
+	perennial fetch-model smollm2-135m
+	nice python -m tests.real.proving "$(PROVING)"
 
 bench-index: $(VENV)/installed-test
 	nice python -m benchmarks.index reports/index.md
