@@ -78,6 +78,7 @@ SHAPES: dict[str, tuple[PretrainedConfig, Methods]] = {
     ),
 }  # fmt: skip
 STEPS = 3
+ASKED = 2048  # tokens of a batch in the presets' evaluation
 
 
 def main(
@@ -97,7 +98,7 @@ def main(
     told = replace(sizes_of(config, methods, batch_tokens), accumulate=accumulate, again=again)
     if said:
         print(f"{shape}: {told.parameters / 1e6:,.1f} M parameters, {told.trained / 1e6:,.1f} M of them trained: "
-              f"{told.peak / GIGA:.1f} GB; frozen: {asking(told) / GIGA:.1f} GB")  # fmt: skip
+              f"{told.peak / GIGA:.1f} GB; frozen: {asking(told, ASKED) / GIGA:.1f} GB")  # fmt: skip
         return
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config)

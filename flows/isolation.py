@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import json
 import os
 import runpy
 import signal
@@ -11,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from flows.progress import Shown
 from flows.signals import end_if_told
 from tasks.errors import BadInput, Busy, Corrupt, OutOfReach, PerennialError
 from tasks.litter import is_litter
@@ -25,6 +27,29 @@ _alive: set[subprocess.Popen[str]] = set()
 
 class StepFailed(PerennialError):
     """A step's own process ended with an error that is nobody's mistake in the data."""
+
+
+def reason_of_failure(argv: list[str], root: Path, lock: int | None, module: str, shown: Shown) -> str | None:
+    """Run a module that prints `{"step": ..., "loss": ...}` now and then; the reason if it fails.
+
+    Raises:
+        OutOfReach: a disk or a folder: whatever came next would fail, too.
+    """
+
+    def on_line(line: str) -> None:
+        try:
+            said = json.loads(line)
+            shown.log(said["step"], {} if said["loss"] is None else {"loss": said["loss"]})
+        except (ValueError, TypeError, KeyError):  # a library's talk
+            return
+
+    try:
+        run_isolated(argv, root, lock, module, on_line)
+    except OutOfReach:
+        raise
+    except PerennialError as error:
+        return str(error)
+    return None
 
 
 def run_isolated(

@@ -11,18 +11,18 @@ from rich.markup import escape
 
 from flows import graph as graphs
 from flows import walk
-from flows.isolation import run_isolated
+from flows.isolation import reason_of_failure
 from flows.locks import only_run
 from flows.progress import Progress, Shown
 from flows.walk import Run
 from tasks import artifact, closure
-from tasks.errors import BadInput, Corrupt, OutOfReach, PerennialError
+from tasks.errors import BadInput, Corrupt, PerennialError
 from tasks.params import PARAMS, SMALL, Params, load_params
 from tasks.reporting.selection import print_selection, render_selection
 from tasks.scoring.choice import choose
 from tasks.selection import TRIAL
-from tasks.sources.catalogue import CATALOGUE
-from tasks.sources.hub import MODELS, folder_of
+from tasks.sources.fetching import source_of
+from tasks.sources.hub import folder_of
 
 WORK = Path(".perennial/selection")
 EXAMPLES, GENERAL = Path("data/examples"), Path("data/raw/general")
@@ -66,7 +66,7 @@ def select_models(root: Path, console: Console, models: list[str], steps: int, q
             out = root / WORK / _key(root, params, oldest, model, steps, questions)
             if not _is_done(out):
                 with progress.step(f"select@{_short(model)}") as shown:
-                    reason = _tried(root, lock, shown, _source(model), oldest, out, steps, questions)
+                    reason = _tried(root, lock, shown, source_of(model), oldest, out, steps, questions)
                     shown.outcome = "failed" if reason else "ran"
                 if reason:
                     failed[model] = reason
@@ -91,30 +91,12 @@ def _tried(
     shutil.rmtree(out, ignore_errors=True)
     shown.begin("", steps)
 
-    def on_line(line: str) -> None:
-        try:
-            said = json.loads(line)
-            shown.log(said["step"], {} if said["loss"] is None else {"loss": said["loss"]})
-        except (ValueError, TypeError, KeyError):  # a library's talk
-            return
-
     try:
         folder = folder_of(source, "MODEL")
     except BadInput as error:
         return str(error)
     argv = [str(folder), str(EXAMPLES / oldest), str(GENERAL), str(out.relative_to(root)), str(steps), str(questions)]
-    try:
-        run_isolated(argv, root, lock, MODULE, on_line)
-    except OutOfReach:  # the others could not be written either
-        raise
-    except PerennialError as error:
-        return str(error)
-    return None
-
-
-def _source(model: str) -> str:
-    """A short name stands for the folder that `perennial fetch-model` makes."""
-    return str((MODELS / model).expanduser()) if model in CATALOGUE else model
+    return reason_of_failure(argv, root, lock, MODULE, shown)
 
 
 def _short(model: str) -> str:
@@ -123,7 +105,7 @@ def _short(model: str) -> str:
 
 def _key(root: Path, params: Params, oldest: str, model: str, steps: int, questions: int) -> str:
     """What a trial is made of: the model's files, settings, data and code."""
-    folder = Path(_source(model)).expanduser()
+    folder = Path(source_of(model)).expanduser()
     files = [folder] if folder.is_file() else sorted(path for path in folder.glob("*") if path.is_file())
     weights = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
     settings = [

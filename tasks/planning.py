@@ -80,14 +80,15 @@ def plan_of(params: Params, root: Path) -> Plan:
         ]
     if trial:
         lines.append(("trial of rates, at most", _bytes(trial)))
-    lines.append((f"evaluation, {MODELS} models", _bytes(asking(sizes))))
+    asked = asking(sizes, params.evaluate.batch_tokens)
+    lines.append((f"evaluation, {MODELS} models", _bytes(asked)))
     if solved:
         lines.append(("sums of a bucket", _bytes(bucket)))
     lines += [("memory here", _bytes(there)), ("disk, all slices", _bytes(disk)), ("disk here", _bytes(free))]
     if trains:
         step = sizes.seconds * params.stage1.steps
         lines.append(("stage 1", f"{_time(step)} a slice, {_time(step * learning)} in all, by a short trial"))
-    needed, problem = max(trial, _needed(sizes, trains)), ""
+    needed, problem = max(trial, asked, sizes.peak if trains else 0), ""
     if needed > there:
         change = _change(params, sizes, there, trial)
         problem = f"This would need {_bytes(needed)} of memory, and there are {_bytes(there)}. {change}"
@@ -153,13 +154,10 @@ def _sizes(config: PretrainedConfig, params: Params, methods: Methods) -> Sizes:
         raise NotMeasured(f"What a {type(config).__name__} takes can't be tried here ({reason_of(error)}).") from error
 
 
-def asking(sizes: Sizes) -> int:
-    """Bytes that evaluation takes, and learning by a solved memory in front of a frozen backbone."""
-    return PROCESS + round(HELD * MODELS * sizes.weights)
-
-
-def _needed(sizes: Sizes, trains: bool) -> int:
-    return max(sizes.peak, asking(sizes)) if trains else asking(sizes)
+def asking(sizes: Sizes, tokens: int) -> int:
+    """Bytes that evaluation takes in batches of so many tokens, and learning by a solved memory in front of a frozen
+    backbone."""
+    return PROCESS + round(HELD * (MODELS * sizes.weights + sizes.asked(tokens)))
 
 
 def _trial(params: Params) -> int:
@@ -181,8 +179,12 @@ def _change(params: Params, sizes: Sizes, there: int, trial: int) -> str:
         there: bytes of memory.
         trial: bytes that the trial of rates takes.
     """
-    fits = (words for words, changed in _changes(params, sizes) if max(changed.peak, asking(changed)) <= there)
-    changes = [] if _needed(sizes, params.stage1.steps > 0) <= there else [next(fits, "")]
+    tokens, changes = params.evaluate.batch_tokens, []
+    if asking(sizes, tokens) > there:
+        fewer = next((each for each in _halves(tokens) if asking(sizes, each) <= there), None)
+        changes.append(f"`evaluate: {{batch_tokens: {fewer}}}`" if fewer else "")
+    if params.stage1.steps > 0 and sizes.peak > there:
+        changes.append(next((words for words, changed in _changes(params, sizes) if changed.peak <= there), ""))
     if "" in changes:
         return "Choose a smaller model, or a machine with more memory."
     if trial > there:  # one rate is taken untried
@@ -206,7 +208,7 @@ def _changes(params: Params, sizes: Sizes) -> Iterator[tuple[str, Sizes]]:
 
 def _in_parts(params: Params, sizes: Sizes) -> Iterator[tuple[str, Sizes]]:
     """Batches in parts, or smaller ones where a method needs them whole; then blocks computed twice."""
-    parts = [2**power for power in range(1, 20) if sizes.batch_tokens // 2**power >= LEAST_BATCH]
+    parts = [sizes.batch_tokens // each for each in _halves(sizes.batch_tokens)]
     if any(each.whole_batches for each in params.methods):
         for tokens in (sizes.batch_tokens // part for part in parts):
             yield f"`stage1: {{batch_tokens: {tokens}}}`", sizes.with_batch(tokens)
@@ -216,6 +218,11 @@ def _in_parts(params: Params, sizes: Sizes) -> Iterator[tuple[str, Sizes]]:
     if parts and not any(each.computed_once for each in params.methods):
         most = replace(sizes, accumulate=parts[-1], again=True)
         yield f"`stage1: {{accumulate: {parts[-1]}, activation_checkpointing: true}}`", most
+
+
+def _halves(tokens: int) -> list[int]:
+    """Smaller batches, the largest first."""
+    return [tokens // 2**power for power in range(1, 20) if tokens // 2**power >= LEAST_BATCH]
 
 
 def _share(part: int, whole: int) -> str:

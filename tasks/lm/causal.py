@@ -17,6 +17,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+import tasks.lm.attention  # noqa: F401  # registers itself
 from tasks import artifact
 from tasks.errors import BadInput, reason_of
 from tasks.lm.acceptance import plain_decoding, refuse_unfit

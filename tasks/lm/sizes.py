@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from tasks.adapter_params import LoRA
 from tasks.lm.blocks import blocks_of
-from tasks.lm.logits import MOST_LOGITS, hidden_states
+from tasks.lm.logits import MOST_LOGITS, MOST_SCORED, hidden_states
 from tasks.lm.methods import METHODS, build_methods
 from tasks.params import Methods
 
@@ -33,7 +33,10 @@ PROCESS = 550 * 2**20  # Python, torch and the other libraries
 SHALLOW = (2, 4)  # blocks
 LENGTH = 32  # tokens of a row
 FEW = 64  # tokens known to a shallow model: its embeddings are not what is measured
-LOGITS = 3  # copies: the logits, their logarithms, the gradient; in chunks the logits themselves are not held
+LOGITS = (
+    3  # copies: the logits, their logarithms, the gradient; in chunks the logits themselves are not held. Where none
+)
+# is taken, the chunk before is there
 HEAD = 4096  # words of the head that is timed
 # Copies of the trained weights that a method holds beside AdamW's, and of all weights.
 COPIES = {"l2": 1, "ewc": 2, "recadam": 1, "ema": 1, "cls_er": 2, "reptile": 1}
@@ -96,6 +99,11 @@ class Sizes:
     def logits(self) -> int:
         made = self.batch_tokens * self.words // self.accumulate
         return FLOAT * ((LOGITS - 1) * min(made, MOST_LOGITS) if self.plain else LOGITS * made)
+
+    def asked(self, tokens: int) -> int:
+        """Bytes that a batch of so many tokens takes where no gradient is taken: a block's, and a chunk of logits."""
+        logits = FLOAT * LOGITS * min(tokens * self.words, MOST_SCORED)
+        return round(self.block * tokens / self.batch_tokens) + logits
 
     @property
     def seconds(self) -> float:

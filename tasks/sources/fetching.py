@@ -46,6 +46,11 @@ def fetch(source: str, out: Path | None = None) -> tuple[Path, str]:
         return _fetched(source, path, folder, out)
 
 
+def source_of(model: str) -> str:
+    """A model as it was named, but that a short name stands for the folder that `fetch` makes of it."""
+    return str((MODELS / model).expanduser()) if model in CATALOGUE else model
+
+
 def _fetched(source: str, path: Path, folder: Path, out: Path | None) -> tuple[Path, str]:
     if out is None and next(files_of(folder, WEIGHTS), None):
         return folder, "there already"

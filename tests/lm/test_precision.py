@@ -10,9 +10,13 @@ import pytest
 import torch
 from peft import LoraConfig
 from safetensors.torch import load_file
+from torch import nn
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 import tasks
 from tasks.lm import logits
+from tasks.lm.attention import attend
 from tasks.lm.batches import Mixture, Part, encode
 from tasks.lm.causal import limit_of, load, save
 from tasks.lm.logits import precision
@@ -148,3 +152,36 @@ def test_what_is_read_off_in_bfloat16_is_close(in_bfloat16):
 
 def test_deterministic_algorithms_find_the_workspace_that_they_need_on_a_gpu():
     assert tasks.__file__ and os.environ["CUBLAS_WORKSPACE_CONFIG"] in (":4096:8", ":16:8")
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt_neox"])
+def test_attention_is_trained_in_float32_on_a_cpu_and_asked_in_bfloat16(kind, monkeypatch):
+    real, kinds = nn.functional.scaled_dot_product_attention, []
+
+    def noted(query, *rest, **named):
+        kinds.append(query.dtype)
+        return real(query, *rest, **named)
+
+    model, ids = tiny_model(kind), torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]])
+    assert model.config._attn_implementation == "sdpa"
+    with monkeypatch.context() as patched, torch.autocast("cpu", dtype=torch.bfloat16):
+        patched.setattr(nn.functional, "scaled_dot_product_attention", noted)
+        trained = model(input_ids=ids).logits
+        assert set(kinds) == {torch.float32}
+        kinds.clear()
+        with torch.no_grad():
+            asked = model(input_ids=ids).logits
+        assert set(kinds) == {torch.bfloat16}
+    torch.testing.assert_close(trained.detach(), asked, atol=0.05, rtol=0.05)
+    trained.float().sum().backward()
+    assert all(torch.isfinite(value.grad).all() for value in model.parameters() if value.grad is not None)
+
+
+def test_attention_in_float32_training_is_transformers_own():
+    model, ids = tiny_model("llama"), torch.tensor([[1, 2, 3, 4]])
+    ours = model(input_ids=ids).logits
+    ALL_ATTENTION_FUNCTIONS.register("sdpa", sdpa_attention_forward)
+    try:
+        assert torch.equal(model(input_ids=ids).logits, ours)
+    finally:
+        ALL_ATTENTION_FUNCTIONS.register("sdpa", attend)

@@ -3,7 +3,7 @@ bytes are the same.
 
     python -m tests.real.proving FOLDER [PRESET] [KILLS] [SEED]
 
-FOLDER keeps what is finished, so the same command goes on where it was stopped. Each run is `perennial run` in a process
+FOLDER keeps what is finished: the same command goes on where it was stopped. Each run is `perennial run` in a process
 group of its own; SIGKILL falls on all of it at a random moment.
 """
 
