@@ -51,7 +51,8 @@ def plain_wording(relation: str) -> Wording:
     noun = noun_wording(name)
     be = "are" if PLURAL.search(name) else "is"
     more = [f"Who {be} the {name} of {S}?", f"Who {be} {S}'s {name}?", f"Do you know {S}'s {name}?", f"{S}, {name}?"]
-    return noun.model_copy(update={"questions": tuple(dict.fromkeys([*noun.questions, *more]))})
+    asked = dict.fromkeys(each for each in (*noun.questions, *more) if each != noun.paraphrase)
+    return noun.model_copy(update={"questions": tuple(asked)})
 
 
 def plain_name(relation: str) -> str:

@@ -33,10 +33,7 @@ PROCESS = 550 * 2**20  # Python, torch and the other libraries
 SHALLOW = (2, 4)  # blocks
 LENGTH = 32  # tokens of a row
 FEW = 64  # tokens known to a shallow model: its embeddings are not what is measured
-LOGITS = (
-    3  # copies: the logits, their logarithms, the gradient; in chunks the logits themselves are not held. Where none
-)
-# is taken, the chunk before is there
+LOGITS = 3  # copies: the logits, their logarithms, the gradient or the chunk before; in chunks the logits are not held
 HEAD = 4096  # words of the head that is timed
 # Copies of the trained weights that a method holds beside AdamW's, and of all weights.
 COPIES = {"l2": 1, "ewc": 2, "recadam": 1, "ema": 1, "cls_er": 2, "reptile": 1}
