@@ -1,5 +1,5 @@
 """The command line: `perennial init | run | presets | plan | status | add | remove | erase | chat | learn | memory |
-compare | promote | methods | select | speed | fetch-model | report | push | pull`."""
+compare | promote | methods | ages | select | speed | fetch-model | report | push | pull`."""
 
 import sys
 import traceback
@@ -262,6 +262,14 @@ def _as_path(model: str) -> str:
     """A model's path from where the command was called, or its name."""
     path = Path(model).expanduser()
     return str(path.absolute()) if path.exists() else model
+
+
+@app.command()
+def ages(verbose: Verbose = False) -> None:
+    """Measure every slice's model on every slice's texts: how fast its language ages."""
+    from flows.ages import measure_ages
+
+    measure_ages(enter(verbose), console)
 
 
 @app.command()
