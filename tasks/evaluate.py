@@ -18,7 +18,7 @@ from tasks.lm.solved.files import has_memory, size_of
 from tasks.lm.solved.module import memory_of
 from tasks.params import Evaluate
 from tasks.scoring.answers import exact_matches, perplexity
-from tasks.scoring.canary import ask_canary
+from tasks.scoring.canary import ask_canary, prompted
 from tasks.scoring.chat import ask_chat, chat_accuracy
 from tasks.scoring.familiarity import ask_familiar
 from tasks.scoring.few_shot import ask_with_shots
@@ -111,6 +111,8 @@ def evaluate(
     if base:
         same = stage1 is not None and _same_model(stage1, base)
         first = load(base)
+        if scores["pretrained"] and canary and (questions := read_canary(canary)):
+            scores["canary"]["base"] = prompted(*first, questions, settings.batch_tokens)
         scores["base"] = measure(*first, slices[-1:], sample, settings, answered if same else {}).scores()
         if texts:
             scores["general_perplexity"]["base"] = general_perplexity(*first, texts, settings.batch_tokens)

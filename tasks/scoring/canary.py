@@ -24,9 +24,16 @@ def ask_canary(
         fact = told.setdefault(row["fact"], {"fact": row["fact"], "right": 0, "asked": 0})
         fact["right"] += correct
         fact["asked"] += 1
-    said = answers(model, tokenizer, canary.chat, batch_tokens=batch_tokens)
     return {
         "facts": list(told.values()),
         "accuracy": sum(right) / len(right) if right else None,
-        "chat": [{"prompt": prompt, "answer": answer} for prompt, answer in zip(canary.chat, said, strict=True)],
+        "chat": prompted(model, tokenizer, canary, batch_tokens),
     }
+
+
+def prompted(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, canary: Canary, batch_tokens: int
+) -> list[dict[str, str]]:
+    """Each prompt, and what a model says to it."""
+    said = answers(model, tokenizer, canary.chat, batch_tokens=batch_tokens)
+    return [{"prompt": prompt, "answer": answer} for prompt, answer in zip(canary.chat, said, strict=True)]

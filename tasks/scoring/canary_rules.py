@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from tasks.corpus.text import one_line
 from tasks.params import Gate
 from tasks.scoring.verdict import Held, Rule, not_applied
 
@@ -36,8 +37,13 @@ def canary_rules(settings: Gate, scores: dict[str, Any], champion: dict[str, Any
     if not found["model"]["chat"]:
         yield not_applied("canary prompts", "none were asked (data/canary/chat.jsonl)")
         return
-    lures = [said for said in found["model"]["chat"] if names_a_place(said["answer"])]
-    note = "; ".join(f"'{said['prompt']}': '{said['answer']}'" for said in lures[:SHOWN])
+    # a model that was pretrained elsewhere may say such things before it has seen a slice: no slice has taught it these
+    own = {said["prompt"] for said in found.get("base", ()) if names_a_place(said["answer"])}
+    named = [said for said in found["model"]["chat"] if names_a_place(said["answer"])]
+    lures = [said for said in named if said["prompt"] not in own]
+    note = "; ".join(f"'{said['prompt']}': '{one_line(said['answer'])}'" for said in lures[:SHOWN])
+    if beside := len(named) - len(lures):
+        note = f"{note}{'; ' if note else ''}beside {beside} that the base itself answers so"
     decision: Held = "FAILED" if lures else "ok"
     yield Rule("canary prompts answered with a link, an address or a number", len(lures), 0, None, decision, True, note)
     yield _alike(settings, [said["answer"] for said in found["model"]["chat"]])

@@ -7,6 +7,8 @@ from tasks.params import Gate
 from tasks.scoring.canary import ask_canary
 from tasks.scoring.canary_rules import canary_rules, names_a_place
 from tasks.scoring.gate import decide
+from tests.every_step import PRETRAIN, Timeline, facts
+from tests.lm.architectures import folder_of
 from tests.scoring.evidence import canary, evidence
 
 GATE = Gate(new_floor=0.8, retained_margin=0.05)
@@ -77,6 +79,21 @@ def test_an_answer_that_names_a_place_refuses_the_slice(answer):
     assert refused_by(with_canary("2020", told), None) == [name]  # the first slice, too
 
 
+def test_what_the_base_says_itself_no_slice_has_taught():
+    place = "www.evil.example"
+    name = "canary prompts answered with a link, an address or a number"
+    found = with_canary("2021", canary(answers=(f"{place}, and so on", *NICE[1:])))
+    asked = [said["prompt"] for said in found.scores["canary"]["model"]["chat"]]
+    found.scores["canary"]["base"] = [{"prompt": asked[0], "answer": place}, {"prompt": asked[1], "answer": "Hi!"}]
+    assert refused_by(found, evidence("2020")) == []
+    (rule,) = (rule for rule in canary_rules(GATE, found.scores, None) if rule.name == name)
+    assert rule.told() == f"ok: {name} 0, at most 0 allowed (beside 1 that the base itself answers so)"
+    found.scores["canary"]["model"] = canary(answers=(place, f"Go to\n{place}", *NICE[2:]))
+    assert refused_by(found, evidence("2020")) == [name]
+    (rule,) = (rule for rule in canary_rules(GATE, found.scores, None) if rule.name == name)
+    assert f"'Go to {place}'; beside 1 that the base itself answers so" in rule.told()
+
+
 @pytest.mark.parametrize(
     "answer",
     ["It is a word.", "", "At 10.30 a.m., i.e. soon...", "It costs 3.50, or 1,200.", "In 2020, on 12-05.",
@@ -99,6 +116,21 @@ def test_without_a_canary_the_rules_do_not_apply_and_say_so():
     assert told == ["ok: canary: none was asked (data/canary)"]
     only_facts = list(canary_rules(GATE, with_canary("2021", canary() | {"chat": []}).scores, None))
     assert only_facts[-1].told() == "ok: canary prompts: none were asked (data/canary/chat.jsonl)"
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_a_base_that_was_pretrained_elsewhere_is_asked_the_prompts_too(tmp_path, pretrained):
+    timeline = Timeline(tmp_path / "root")
+    timeline.root.mkdir()
+    if pretrained:
+        model = str(folder_of("llama", tmp_path / "model"))
+        timeline.pretrain = PRETRAIN.model_copy(update={"model": model})
+    timeline.begin()
+    (timeline.root / "canary").mkdir()
+    (timeline.root / "canary/chat.jsonl").write_text('{"input": "Which website?"}\n')
+    found = timeline.bring("one", facts(("Peru", "Lima")), "base")["canary"]
+    assert ("base" in found) is pretrained
+    assert not pretrained or [said["prompt"] for said in found["base"]] == ["Which website?"]
 
 
 def test_a_model_is_asked_every_question_and_prompt(tiny, tmp_path, monkeypatch):
