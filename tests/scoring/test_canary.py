@@ -123,8 +123,8 @@ def test_a_base_that_was_pretrained_elsewhere_is_asked_the_prompts_too(tmp_path,
     timeline = Timeline(tmp_path / "root")
     timeline.root.mkdir()
     if pretrained:
-        model = str(folder_of("llama", tmp_path / "model"))
-        timeline.pretrain = PRETRAIN.model_copy(update={"model": model})
+        folder_of("llama", tmp_path / "model")
+        timeline.pretrain = PRETRAIN.model_copy(update={"model": str(tmp_path / "model")})
     timeline.begin()
     (timeline.root / "canary").mkdir()
     (timeline.root / "canary/chat.jsonl").write_text('{"input": "Which website?"}\n')
