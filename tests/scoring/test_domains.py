@@ -41,9 +41,10 @@ def quiet(step, values):
 
 
 def domain_files(words, fact):
+    asked = {"train": "train", "case": "train", "please": "train", "test": "test"}  # as many rows as the fact has
     rows = [
-        {"input": f"{word} {split}", "target": target, "split": split}
-        for word, target in words.items() for split in ("train", "test")
+        {"input": f"{word} {behind}", "target": target, "split": split}
+        for word, target in words.items() for behind, split in asked.items()
     ]  # fmt: skip
     return {"examples.jsonl": lines(*rows), "facts.csv": f"{HEADER}{fact}\n"}
 
