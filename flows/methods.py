@@ -7,13 +7,11 @@ from typing import Any
 
 from rich.console import Console
 
-from flows import graph as graphs
-from flows import walk
 from flows.comparing import EXAMPLES, WORK, Comparing, Pair
 from flows.locks import only_run
 from flows.progress import Progress, warn
 from flows.server import through_prefect
-from flows.walk import Run
+from flows.walk import bring_examples
 from tasks import artifact
 from tasks.errors import BadInput, PerennialError, reason_of
 from tasks.params import PARAMS, Params, load_params
@@ -54,7 +52,7 @@ def compare_methods(root: Path, console: Console, names: list[str], seeds: list[
     seeds = list(dict.fromkeys(seeds or params.comparison.seeds))
     wanted = [(name, seed) for seed in seeds for name in (dict.fromkeys(names) or entries)]
     with Progress(console) as progress, only_run(root, "methods") as lock:
-        _bring_examples(root, params, lock, progress)
+        bring_examples(root, params.timeline, lock, progress)
         finished = _finished(root, params, wanted)
         todo = [pair for pair in wanted if pair not in finished]
         comparing = Comparing(root, params, lock, progress, todo)
@@ -72,12 +70,6 @@ def compare_methods(root: Path, console: Console, names: list[str], seeds: list[
     if comparing.failed:
         who = ", ".join(f"{name} (seed {seed})" for name, seed in comparing.failed)
         raise SomeFailed(f"Failed: {who}. The same command tries them again.")
-
-
-def _bring_examples(root: Path, params: Params, lock: int, progress: Progress) -> None:
-    """The slices' examples, and nothing else of the graph."""
-    with graphs.opened(root, tuple(f"dataset@{name}" for name in params.timeline)) as graph:
-        walk.walk(Run(graph, lock, progress))
 
 
 def _finished(root: Path, params: Params, wanted: list[Pair]) -> dict[Pair, list[Path]]:

@@ -9,12 +9,10 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from flows import graph as graphs
-from flows import walk
 from flows.isolation import reason_of_failure
 from flows.locks import only_run
 from flows.progress import Progress, Shown
-from flows.walk import Run
+from flows.walk import bring_examples
 from tasks import artifact, closure
 from tasks.errors import BadInput, Corrupt, PerennialError
 from tasks.params import PARAMS, SMALL, Params, load_params
@@ -60,8 +58,7 @@ def select_models(root: Path, console: Console, models: list[str], steps: int, q
     trials: list[dict[str, Any]] = []
     failed: dict[str, str] = {}
     with Progress(console) as progress, only_run(root, "select") as lock:
-        with graphs.opened(root, (f"dataset@{oldest}",)) as graph:
-            walk.walk(Run(graph, lock, progress))
+        bring_examples(root, [oldest], lock, progress)
         for model in dict.fromkeys(models):
             out = root / WORK / _key(root, params, oldest, model, steps, questions)
             if not _is_done(out):

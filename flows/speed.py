@@ -7,12 +7,10 @@ from typing import Any
 
 from rich.console import Console
 
-from flows import graph as graphs
-from flows import walk
 from flows.isolation import reason_of_failure
 from flows.locks import only_run
 from flows.progress import Progress
-from flows.walk import Run
+from flows.walk import bring_examples
 from tasks import artifact
 from tasks.errors import PerennialError
 from tasks.params import PARAMS, Params, load_params
@@ -49,8 +47,7 @@ def measure_speed(root: Path, console: Console, model: str | None, steps: int, r
     reasons = {name: reason for name, way in WAYS.items() if (reason := why_not(way))}
     measured: dict[str, list[dict[str, Any]]] = {name: [] for name in WAYS}
     with Progress(console) as progress, only_run(root, "speed") as lock, TemporaryDirectory() as folder:
-        with graphs.opened(root, (f"dataset@{oldest}",)) as graph:
-            walk.walk(Run(graph, lock, progress))
+        bring_examples(root, [oldest], lock, progress)
         for turn in range(rounds):
             for name in WAYS:
                 if name in reasons:

@@ -7,7 +7,7 @@ params.yaml sets a floor and they are below it, the run ends there.
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -117,6 +117,12 @@ def walk(run: Run) -> None:
     """Bring every stage up to date, in order, in this thread."""
     for address in run.addresses:
         bring(run, address)
+
+
+def bring_examples(root: Path, slices: Iterable[str], lock: int, progress: Progress) -> None:
+    """The slices' examples, and nothing else of the graph."""
+    with graphs.opened(root, tuple(f"dataset@{name}" for name in slices)) as graph:
+        walk(Run(graph, lock, progress))
 
 
 def bring(run: Run, address: str) -> Outcome:

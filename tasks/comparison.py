@@ -29,7 +29,7 @@ from tasks.lm.methods import METHODS
 from tasks.lm.pretrained import BASE
 from tasks.method_kinds import check_batches
 from tasks.params import FIRST, Entry, Keep, Params, load_params
-from tasks.steps import Log
+from tasks.steps import Log, print_step
 
 STEPS = ("tasks.pretrain", "tasks.stage1", "tasks.stage2", "tasks.evaluate", "tasks.lm.cost")
 # No retriever is compared; of the methods, and of the solved memory, only what an entry uses counts.
@@ -302,7 +302,7 @@ class _Progress:
     def log(self, step: int, values: dict[str, float]) -> None:
         if step > self.step and time.monotonic() - self.last > PAUSE:  # stage 2 counts from 1 again
             self.last, self.step = time.monotonic(), step
-            print(json.dumps({"step": step, "loss": values.get("loss")}), flush=True)
+            print_step(step, values)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,11 @@
 memory is its own, and prints a line of JSON for the step that it is at.
 """
 
-import json
 import random
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -20,21 +18,18 @@ from tasks.adapter_params import LoRA
 from tasks.corpus.general import General, read_general
 from tasks.corpus.slices import Examples, Row, load_examples
 from tasks.errors import BadInput, exit_code_of
-from tasks.lm.batches import Mixture, Part, encode
-from tasks.lm.blocks import checkpoint_activations
-from tasks.lm.causal import limit_of, load, shorten
+from tasks.lm.brief import fine_tune_briefly
+from tasks.lm.causal import load
 from tasks.lm.cost import measured
 from tasks.lm.generate import LONGEST, Generated, all_generated
 from tasks.lm.logits import compute_in
-from tasks.lm.methods import build_methods
 from tasks.lm.template import tokens_of
-from tasks.lm.training import Schedule, train
 from tasks.params import Params, load_params
 from tasks.scoring.general import general_perplexity
 from tasks.scoring.sanity import FAULTS, faults_of, scripts_of
 from tasks.sources.hub import folder_of
 from tasks.sources.licences import licence_of
-from tasks.steps import Log
+from tasks.steps import Log, print_step
 
 TRIAL = "trial.json"
 ADAPTER = LoRA(name="lora", rank=16, alpha=32, target_modules="all-linear", learning_rate_factor=1.0)
@@ -84,28 +79,14 @@ def try_model(
         "perplexity": general_perplexity(model, tokenizer, texts, size),
         "steps": steps,
     }
-    shorten(model, params.stage1.batch_tokens // params.stage1.accumulate)
-    with TemporaryDirectory() as scratch:
-        (adapter,) = build_methods((ADAPTER,), params.seed, steps, Path(scratch))
-        model = adapter.begin(model, tokenizer, Path(scratch))
-        if params.stage1.activation_checkpointing:
-            checkpoint_activations(model)
-        parts = [Part(encode(brought.train, tokenizer, limit_of(model)), 1.0)]
-        data = Mixture(parts, params.stage1.batch_tokens, steps, params.seed, model.device)
-        schedule = Schedule(steps, RATE, WARMUP, steps + 1, params.stage1.accumulate)
-        history: list[dict[str, float]] = []
-        trained = measured(
-            lambda: history.extend(
-                train(model, data, schedule, methods=[adapter], scratch=Path(scratch), log=log, seed=params.seed)
-            )
-        )
-        model = adapter.end(model, data, Path(scratch) / "out")
-    tokens = sum(data.batch(step).ids.numel() for step in range(steps))
+    stage1 = params.stage1.model_copy(update={"steps": steps, "learning_rate": RATE, "warmup": WARMUP})
+    brief = fine_tune_briefly(model, tokenizer, brought.train, (ADAPTER,), stage1, params.seed, log)
+    model, trained = brief.model, brief.cost
     trial |= {
         "train_seconds": trained["seconds"],
         "train_memory_mb": trained["peak_memory_mb"],
-        "train_tokens_per_second": tokens / trained["seconds"],
-        "loss": [row["loss"] for row in history],
+        "train_tokens_per_second": sum(brief.tokens) / trained["seconds"],
+        "loss": brief.loss,
         "perplexity_after": general_perplexity(model, tokenizer, texts, size),
     }
     said: list[Generated] = []
@@ -188,11 +169,10 @@ def main() -> int:
     torch.use_deterministic_algorithms(True)
     compute_in(params.precision)
 
-    def log(step: int, values: dict[str, float]) -> None:
-        print(json.dumps({"step": step, "loss": values.get("loss")}), flush=True)
-
     return exit_code_of(
-        lambda: try_model(source, params, Path(examples), Path(general), Path(out), int(steps), int(questions), log)
+        lambda: try_model(
+            source, params, Path(examples), Path(general), Path(out), int(steps), int(questions), print_step
+        )
     )
 
 

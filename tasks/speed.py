@@ -4,33 +4,27 @@
 prints a line of JSON for the step that it is at.
 """
 
-import json
 import shutil
 import statistics
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import nn
+from transformers import PreTrainedModel
 
 from tasks import artifact
 from tasks.adapter_params import LoRA
 from tasks.corpus.slices import load_examples
 from tasks.errors import BadInput, exit_code_of
-from tasks.lm.batches import Mixture, Part, encode
-from tasks.lm.blocks import blocks_of, checkpoint_activations
-from tasks.lm.causal import build, limit_of, load, shorten
-from tasks.lm.cost import measured
+from tasks.lm.blocks import blocks_of
+from tasks.lm.brief import fine_tune_briefly
+from tasks.lm.causal import build, load
 from tasks.lm.logits import compute_in
-from tasks.lm.methods import build_methods
-from tasks.lm.training import Schedule, train
 from tasks.params import SMALL, Methods, Params, Precision, load_params
 from tasks.sources.hub import folder_of
-from tasks.steps import Log
+from tasks.steps import Log, print_step
 
 FOUND = "speed.json"
 RATE, WARMUP = 5e-5, 0.1
@@ -90,46 +84,25 @@ def measure_way(way: Way, source: str, params: Params, examples: Path, out: Path
     if not rows:
         raise BadInput(f"{examples.name} has no rows to train on. Give the oldest slice facts, chat or texts.")
     compute_in(way.precision)
-    stage1 = params.stage1.model_copy(update={"accumulate": 1, "activation_checkpointing": False} | way.stage1)
+    own = {"steps": steps, "learning_rate": RATE, "warmup": WARMUP, "accumulate": 1, "activation_checkpointing": False}
+    stage1 = params.stage1.model_copy(update=own | way.stage1)
     texts = [f"{row['prompt']} {row['target']}" for row in rows]
     is_small = source == SMALL
     model, tokenizer = build(params.pretrain, texts, params.seed) if is_small else load(folder_of(source, "MODEL"))
-    shorten(model, stage1.batch_tokens // stage1.accumulate)
-    with TemporaryDirectory() as scratch:
-        methods = build_methods(way.methods, params.seed, steps, Path(scratch))
-        for method in methods:
-            model = method.begin(model, tokenizer, Path(scratch))
-        if stage1.activation_checkpointing:
-            checkpoint_activations(model)
-        if way.compiled:
-            _compile(blocks_of(model))
-        parts = [Part(encode(rows, tokenizer, limit_of(model)), 1.0)]
-        data = Mixture(parts, stage1.batch_tokens, steps, params.seed, model.device)
-        schedule = Schedule(steps, RATE, WARMUP, steps + 1, stage1.accumulate)
-        at = [time.monotonic()]
-        history: list[dict[str, float]] = []
-
-        def timed(step: int, values: dict[str, float]) -> None:
-            at.append(time.monotonic())
-            log(step, values)
-
-        cost = measured(
-            lambda: history.extend(
-                train(model, data, schedule, methods=methods, scratch=Path(scratch), log=timed, seed=params.seed)
-            )
-        )
+    prepare = _compile if way.compiled else lambda model: None
+    brief = fine_tune_briefly(model, tokenizer, rows, way.methods, stage1, params.seed, log, prepare, end=False)
+    found = {
+        "seconds": brief.seconds,
+        "tokens": brief.tokens,
+        "peak_memory_mb": brief.cost["peak_memory_mb"],
+        "loss": statistics.fmean(brief.loss[steps // 2 :]),
+    }
     with artifact.writing(out) as partial:
-        found = {
-            "seconds": [after - before for before, after in zip(at, at[1:], strict=False)],
-            "peak_memory_mb": cost["peak_memory_mb"],
-            "tokens": [data.batch(step).ids.numel() for step in range(steps)],
-            "loss": statistics.fmean(row["loss"] for row in history[steps // 2 :]),
-        }
         artifact.write_json(partial / FOUND, found)
 
 
-def _compile(blocks: nn.ModuleList) -> None:
-    for block in blocks:
+def _compile(model: PreTrainedModel) -> None:
+    for block in blocks_of(model):
         block.compile(dynamic=True)
 
 
@@ -137,11 +110,9 @@ def main() -> int:
     name, source, examples, out, steps = sys.argv[1:]
     params = load_params()
     torch.set_num_threads(params.threads)
-
-    def log(step: int, values: dict[str, float]) -> None:
-        print(json.dumps({"step": step, "loss": values.get("loss")}), flush=True)
-
-    return exit_code_of(lambda: measure_way(WAYS[name], source, params, Path(examples), Path(out), int(steps), log))
+    return exit_code_of(
+        lambda: measure_way(WAYS[name], source, params, Path(examples), Path(out), int(steps), print_step)
+    )
 
 
 if __name__ == "__main__":

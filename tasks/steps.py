@@ -41,6 +41,11 @@ SCRATCH = Path(".perennial/scratch")
 LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "sentence-transformers", "numpy")  # whose versions decide
 
 
+def print_step(step: int, values: dict[str, float]) -> None:
+    """As a log, in a process of its own: a line of JSON for the one that shows how far it is."""
+    print(json.dumps({"step": step, "loss": values.get("loss")}), flush=True)
+
+
 def run_step(argv: list[str], log: Log | None = None, live: bool = True) -> None:
     """Run one step.
 

@@ -42,7 +42,7 @@ def main(folder: Path, kills: int, seed: int, slices: int) -> int:
         done += 1
         stages[outcome] = stages.get(outcome, 0) + 1
     assert _attempt(killed, None) == "done"
-    expected, found = _sums(whole), _sums(killed)
+    expected, found = sums(whole), sums(killed)
     different = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     leftovers = [str(path) for path in killed.rglob("*.partial")]
     print(f"{done} kills, in {', '.join(f'{stage} ({count})' for stage, count in sorted(stages.items()))}")
@@ -110,7 +110,7 @@ def _forget(root: Path, chance: random.Random) -> None:
     shutil.rmtree(victim)
 
 
-def _sums(root: Path) -> dict[str, str]:
+def sums(root: Path) -> dict[str, str]:
     """All that the steps built, but for measured seconds and what is drawn from them."""
     built = [
         path

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.end_to_end.killing import _sums
+from tests.end_to_end.killing import sums
 from tests.end_to_end.project import ROOT
 
 SOONEST, LATEST = 5.0, 90.0  # seconds after which a run is killed
@@ -35,7 +35,7 @@ def main(folder: Path, preset: str = "smollm2-135m", kills: str = "12", seed: st
     while fell < int(kills) and _attempt(killed, preset, chance.uniform(SOONEST, LATEST)) != 0:
         fell += 1
     assert _attempt(killed, preset, None) == 0, f"see {killed / 'run.log'}"
-    expected, found = _sums(whole), _sums(killed)
+    expected, found = sums(whole), sums(killed)
     different = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     print(f"killed {fell} times: {len(expected)} files compared, {len(different)} different {different[:5]}")
     memory, scores = _peak_memory_mb(whole), _last_scores(whole)
