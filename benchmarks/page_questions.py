@@ -22,7 +22,7 @@ from tasks.memory.means import load_means
 from tasks.memory.store import learn, opened
 from tasks.memory.turn import HINT, NO_ANSWER, UNKNOWN, Turn, take_turn
 from tasks.params import PARAMS, load_params
-from tasks.scoring.retrieval_use import policy
+from tasks.scoring.retrieval_use import policy_of
 
 PAGES, USER = QUESTIONS / "pages", "visitor"
 
@@ -30,7 +30,7 @@ PAGES, USER = QUESTIONS / "pages", "visitor"
 def main(slice_folder: Path, verbose: bool = False) -> None:
     """Ask all questions both ways; print the counts, and what was wrong."""
     scores = Path("reports/evaluation") / slice_folder.name / "scores.json"
-    documents = policy(artifact.read_json(scores) if scores.exists() else {})
+    documents = policy_of(artifact.read_json(scores) if scores.exists() else {})
     settings = load_params(Path(PARAMS)).chat
     lines = (QUESTIONS / "pages.jsonl").read_text(encoding="utf-8").splitlines()
     asked = {row["input"]: row["answer"] for row in map(json.loads, lines)}

@@ -10,6 +10,7 @@ from tasks import artifact
 from tasks.errors import BadInput, PerennialError
 from tasks.params import Chat, Params, load_params
 from tasks.registry import store
+from tasks.retrieval.policy import Policy
 
 MODELS, EVALUATION = Path("models"), Path("reports/evaluation")
 STORE = Path(".perennial/memories.db")
@@ -22,7 +23,7 @@ class Chosen(NamedTuple):
     lm: Path
     retriever: Path
     settings: Chat
-    documents: tuple[str, float]  # how they are used
+    documents: Policy  # how they are used
 
 
 def chat_with(root: Path, chosen: str | None, user: str, console: Console) -> None:
@@ -67,6 +68,6 @@ def _champion(root: Path, params: Params) -> Chosen:
 
 
 def _chosen(name: str, lm: Path, retriever: Path, params: Params, scores: dict[str, Any]) -> Chosen:
-    from tasks.scoring.retrieval_use import policy
+    from tasks.scoring.retrieval_use import policy_of
 
-    return Chosen(name, lm, retriever, params.chat, policy(scores))
+    return Chosen(name, lm, retriever, params.chat, policy_of(scores))

@@ -16,6 +16,7 @@ from tasks.memory.neutral import visible
 from tasks.memory.store import checked_user, forget_all, memories_of, opened
 from tasks.memory.turn import MEMORY, Means, Retrieved, Turn, take_turn
 from tasks.params import Chat
+from tasks.retrieval.policy import Policy
 
 HELP = {
     "/memory": "what is remembered of you",
@@ -32,7 +33,7 @@ def converse(
     user: str,
     settings: Chat,
     console: Console,
-    documents: tuple[str, float] = ALWAYS,
+    documents: Policy = ALWAYS,
 ) -> None:
     """Talk until the user leaves.
 

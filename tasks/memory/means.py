@@ -4,9 +4,10 @@ from pathlib import Path
 
 from tasks.memory.turn import Means
 from tasks.params import Chat
+from tasks.retrieval.policy import Policy
 
 INDEXES = "indexes"  # the folder beside the store
-ALWAYS = ("always", 1.0)  # how documents are used where nothing was measured
+ALWAYS = Policy()  # how documents are used where nothing was measured
 
 
 def load_means(
@@ -15,7 +16,7 @@ def load_means(
     settings: Chat,
     user: str = "",
     indexes: Path | None = None,
-    documents: tuple[str, float] = ALWAYS,
+    documents: Policy = ALWAYS,
 ) -> Means:
     """Load a slice's models.
 
@@ -25,8 +26,7 @@ def load_means(
         settings: params.yaml's section `chat`.
         user: whose memories are looked up.
         indexes: of all users' memories; None to compare every memory, however many there are.
-        documents: what was measured to be best (never, always, gated, quote, gated_quote), and the confidence from
-            which a gate uses no document (see tasks/scoring/retrieval_use.py).
+        documents: how they are used, as was measured to be best.
     """
     from tasks.documents.passages import sentences
     from tasks.lm.causal import load
@@ -40,7 +40,6 @@ def load_means(
 
     model, tokenizer = load(lm)
     finder = load_finder(retriever) if retriever else None
-    policy, enough = documents
     longest, markers = settings.answer_tokens, markers_of(tokenizer)
 
     def answer(contexts: list[str], weights: list[float], message: str) -> str:
@@ -60,21 +59,22 @@ def load_means(
         return not is_known(model, tokenizer, message)
 
     def knows(message: str) -> bool:
-        return not unknown(message) if remembers else confidence(model, tokenizer, message) >= enough
+        return not unknown(message) if remembers else confidence(model, tokenizer, message) >= documents.confidence
 
     remembers = memory_of(model) is not None
     near = Near(finder, indexes, user, settings.index) if finder and indexes else None
     return Means(
         find=near.find if near else finder.find if finder else None,
-        find_chunks=finder.find_chunks if finder and policy != "never" else None,
+        find_chunks=finder.find_chunks if finder and documents.name != "never" else None,
         is_sure=finder.is_sure if finder else lambda score: True,
         answer=answer,
         chunks=settings.chunks,
         fitting=lambda contexts, message: fitting(model, tokenizer, contexts, message, longest),
         markers=markers,
-        knows=knows if remembers or "gated" in policy else None,
+        knows=knows if documents.gated else None,
+        outweighs=documents.outweighs,
         unknown=unknown if remembers else None,
-        quote=quote if "quote" in policy else None,
+        quote=quote if documents.quotes else None,
         drop=near.drop if near else lambda: None,
         encoder=finder.encoder_sum if finder else "",
     )

@@ -65,7 +65,9 @@ class Means:
         chunks: how many passages stand before a message at most.
         fitting: of contexts, those that the model has room for before the message, the best first.
         markers: what the model's tokenizer reads as structure.
-        knows: whether the model is so sure of its own answer to a message that no document is used; None: it is not.
+        knows: whether the model is so sure of its own answer to a message that no document is used, but one that
+            outweighs it; None: it is not.
+        outweighs: whether a passage of this score is used all the same.
         unknown: whether the model learnt nothing like a message, so that it had better say so; None: it can't tell. A
             model that can answers as it was taught to answer what is most alike, and what it would have remembered is
             held against the message.
@@ -83,6 +85,7 @@ class Means:
     fitting: Callable[[list[str], str], list[str]] = _all
     markers: tuple[str, ...] = ()
     knows: Callable[[str], bool] | None = None
+    outweighs: Callable[[float], bool] = lambda score: False
     unknown: Callable[[str], bool] | None = None
     quote: Callable[[str, str], str] | None = None
     is_sure: Callable[[float], bool] = lambda score: True
@@ -188,9 +191,9 @@ def _passages(connection: sqlite3.Connection, user: str, message: str, means: Me
     if means.find_chunks is None:
         return []
     chunks = chunks_of(connection, user)
-    if not chunks or (means.knows and means.knows(message)):
-        return []
-    found = means.find_chunks(message, [chunk.under_heading for chunk in chunks], means.chunks)
+    found = means.find_chunks(message, [chunk.under_heading for chunk in chunks], means.chunks) if chunks else []
+    if found and means.knows and means.knows(message):
+        found = [each for each in found if means.outweighs(each.score)]
     return [Retrieved(chunks[place].text, score, _place_of(chunks[place])) for place, score in found[: means.chunks]]
 
 

@@ -32,6 +32,7 @@ from tasks.memory.means import ALWAYS, INDEXES, load_means
 from tasks.memory.store import checked_user, chunks_of, forget, forget_source, memories_of, opened, pin
 from tasks.memory.turn import MAX_MESSAGE, Means, take_turn
 from tasks.params import Chat
+from tasks.retrieval.policy import Policy
 
 ADDRESS = "127.0.0.1"
 TOKEN_BYTES = 16
@@ -58,7 +59,7 @@ def serve(
     name: str,
     port: int,
     console: Console,
-    documents: tuple[str, float] = ALWAYS,
+    documents: Policy = ALWAYS,
 ) -> None:
     """Serve the page until Ctrl-C.
 

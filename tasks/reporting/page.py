@@ -277,7 +277,8 @@ def _retrieval_use(timeline: dict[str, Any]) -> str:
                 rows.append([name, group, *cells, POLICIES[each["best"]]])
     return (
         "<h2>With or without a document</h2>\n<p>Questions answered without a document, with the best-ranked of all "
-        "facts' statements read before the question, or by quoting it; always, or only where the model is unsure. "
+        "facts' statements read before the question, or by quoting it; always, or only where the model is unsure or "
+        "the document fits so well that it counts for more. "
         f"Known facts, and facts of the {word} asked of the model before it, which has not seen them. Per cent "
         "right.</p>\n" + _table([word, "facts", *POLICIES.values(), "best"], rows)
     )

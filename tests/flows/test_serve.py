@@ -47,7 +47,7 @@ def test_the_champion_is_served_or_the_chosen_slices_model(project, monkeypatch,
     monkeypatch.setattr(web, "serve", lambda *arguments: calls.append(arguments))
     serve_chat(project, chosen, "ann", 8765, QUIET)
     folder, store = project / "models" / served, project / ".perennial/memories.db"
-    settings, documents = calls[0][4], ("always", 1.0)
+    settings, documents = calls[0][4], ("always", 0.0, None)
     assert calls == [(folder / "lm", folder / "retriever", store, "ann", settings, told, 8765, QUIET, documents)]
     assert settings.memories > 0
 

@@ -5,12 +5,14 @@ import pytest
 from tasks.lm import rag, sound
 from tasks.lm.causal import limit_of, load
 from tasks.lm.generate import Generated
+from tasks.lm.rag import confidence
 from tasks.lm.sound import markers_of
 from tasks.lm.template import PLAIN
 from tasks.memory.means import load_means
 from tasks.memory.store import learn, remember
 from tasks.memory.turn import take_turn
 from tasks.params import Chat
+from tasks.retrieval.policy import Policy
 
 PASSAGES = ["Ben leads Peru.", "Ada leads Norway."]
 
@@ -54,6 +56,21 @@ def test_a_retriever_finds_memories_first_and_then_passages(models, store, asked
     for message, source in (("home town?", "memory"), ("train?", "notes.md § Travel")):
         (found,) = take_turn(store, "ann", message, means).retrieved
         assert found.source == source and asked[-1] == PLAIN.prompt(f"{found.text} {message}")
+
+
+def test_documents_are_used_as_was_measured_to_be_best(models, lm):
+    def means(*policy):
+        return load_means(models / "lm", models / "retriever", Chat(), documents=Policy(*policy))
+
+    assert means("never").find_chunks is None
+    for policy, gated, quotes in (("always", False, False), ("quote", False, True), ("gated_quote", True, True)):
+        made = means(policy)
+        assert made.find_chunks and (bool(made.knows), bool(made.quote)) == (gated, quotes)
+    sure = confidence(*lm, "Who leads Peru?")
+    assert means("gated", sure - 1e-3).knows("Who leads Peru?")
+    assert not means("gated", sure + 1e-3).knows("Who leads Peru?")
+    assert not means("gated").outweighs(0.9)
+    assert means("gated", 0.0, 0.9).outweighs(0.9) and not means("gated", 0.0, 0.9).outweighs(0.8)
 
 
 @pytest.mark.parametrize("combine", ["sequence", "token"])

@@ -106,6 +106,18 @@ def test_what_is_unknown_is_hinted_at_by_the_passage_that_may_help_and_said_to_b
     assert take_turn(store, "bob", "Which town?", honest).retrieved == () and asked == []
 
 
+def test_over_what_the_model_is_sure_of_goes_only_a_passage_that_fits_well_enough(store, means, model):
+    learn(store, "ann", "notes.md", "d", [("", "The town is Cork.")])
+    passages = [Found(0, 0.7)]
+    sure = replace(means, find=lambda *_: [], find_chunks=lambda *_: passages, quote=lambda passage, message: passage)
+    for score, said in ((0.8, "Fine."), (0.7, "The town is Cork.")):
+        gated = replace(sure, knows=lambda message: True, outweighs=lambda found, least=score: found >= least)
+        assert take_turn(store, "ann", "Which town?", gated).answer == said
+    assert take_turn(store, "ann", "Which town?", replace(sure, knows=lambda message: True)).answer == "Fine."
+    assert take_turn(store, "ann", "Which town?", replace(sure, knows=lambda message: False)).answer != "Fine."
+    assert take_turn(store, "ann", "Which town?", sure).answer == "The town is Cork."
+
+
 def test_another_users_memories_and_documents_are_no_candidates(store, means):
     remember(store, "bob", "town", "Leeds")
     learn(store, "bob", "notes.md", "d", [("", "The town is nice.")])

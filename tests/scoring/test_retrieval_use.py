@@ -19,17 +19,21 @@ from tasks.origin import origin
 from tasks.params import Dataset, Evaluate
 from tasks.pretrain import pretrain
 from tasks.report import report
+from tasks.retrieval.policy import Policy
 from tasks.retrieval.rankers import Bm25
 from tasks.scoring import retrieval_use as module
 from tasks.scoring.retrieval_use import (
-    NONE,
+    HURT,
+    LIMIT,
+    NEVER,
     AskedBothWays,
     accuracy,
     ask_both_ways,
-    chosen_threshold,
+    chosen_gate,
     compare_policies,
     documents_of,
-    policy,
+    has,
+    policy_of,
     questions_of,
     retrieval_use,
 )
@@ -43,26 +47,49 @@ EITHER, NEITHER = {"without": True, "with_document": True}, {"without": False, "
 DOCUMENTS = [f"{row['target']} leads that land." for row in ROWS]
 
 
-def answered(told, confidence, count=40, quoted=False):
-    return [AskedBothWays(fact=f"a/{number}", confidence=confidence, quoted=quoted, **told) for number in range(count)]
+def answered(told, confidence, count=40, quoted=False, score=0.5, name="a"):
+    given = {"confidence": confidence, "quoted": quoted, "score": score, **told}
+    return [AskedBothWays(fact=f"{name}/{number}", **given) for number in range(count)]
 
 
 def test_never_always_and_gated_are_counted_by_hand():
     group = [
-        AskedBothWays("a/1", True, False, False, -0.5), AskedBothWays("a/2", True, True, True, -1.0),
-        AskedBothWays("a/3", False, True, True, -1.5), AskedBothWays("a/4", False, False, True, -2.0),
+        AskedBothWays("a/1", True, False, False, -0.5, 0.9), AskedBothWays("a/2", True, True, True, -1.0, 0.7),
+        AskedBothWays("a/3", False, True, True, -1.5, 0.8), AskedBothWays("a/4", False, False, True, -2.0, 0.2),
     ]  # fmt: skip
-    assert accuracy(group, NONE, module.QUOTE) == 3 / 4
-    assert accuracy(group, -1.0, module.QUOTE) == 4 / 4
-    assert accuracy(group, module.ANY) == 2 / 4
-    assert accuracy(group, NONE) == 2 / 4
-    assert accuracy(group, -1.0) == 3 / 4
-    assert accuracy(group, -2.0) == 2 / 4
+    assert accuracy(group, NEVER) == 2 / 4
+    assert accuracy(group, Policy("always")) == 2 / 4
+    assert accuracy(group, Policy("quote")) == 3 / 4
+    assert accuracy(group, Policy("gated", -1.0)) == 3 / 4
+    assert accuracy(group, Policy("gated", -2.0)) == 2 / 4
+    assert accuracy(group, Policy("gated_quote", -1.0)) == 4 / 4
+    assert accuracy(group, Policy("gated_quote", -2.0)) == 2 / 4
+    assert accuracy(group, Policy("gated_quote", -2.0, 0.9)) == 1 / 4  # the first is sure, and yet the document is used
+    assert accuracy(group, Policy("gated_quote", -2.0, 0.8)) == 2 / 4
+    assert accuracy(group, Policy("gated", -1.0, 0.8)) == 2 / 4
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "there"),
+    [
+        ("The capital is Oslo.", "Oslo", True),
+        ("the capital is oslo", "Oslo", True),
+        ("Oslofjord", "Oslo", False),
+        ("In 120 days", "12", False),
+        ("It has 12.", "12", True),
+        ("노르웨이의 수도는 오슬로입니다.", "오슬로", True),
+        ("새오슬로", "오슬로", False),
+        ("C++ (1983)", "C++", True),
+        ("", "Oslo", False),
+    ],
+)
+def test_an_answer_is_right_if_it_has_the_expected_one_in_it_as_a_word(text, expected, there):
+    assert has(text, expected) == there
 
 
 def test_the_threshold_parts_what_the_model_knows_from_what_it_does_not():
     groups = [answered(HARMED, SURE), answered(HELPED, UNSURE)]
-    assert UNSURE < chosen_threshold(groups) <= SURE
+    assert UNSURE < chosen_gate("gated", dict(zip(("known", "unseen"), groups, strict=True))).confidence <= SURE
     told = compare_policies(*groups)
     assert told["best"] == "gated"
     for group, never, always in (("known", 1, 0), ("unseen", 0, 1)):
@@ -74,7 +101,33 @@ def test_a_model_that_cannot_read_quotes_what_it_does_not_know():
     told = compare_policies(answered(HARMED, SURE), answered(NEITHER, UNSURE, quoted=True))
     assert told["best"] == "gated_quote" and told["known"]["gated_quote"] == told["unseen"]["gated_quote"] == 1
     assert told["known"]["quote"] == 0 and told["unseen"]["gated"] == 0
-    assert policy({"retrieval_use": told}) == ("gated_quote", told["confidence"]["gated_quote"])
+    assert policy_of({"retrieval_use": told}) == ("gated_quote", *told["gates"]["gated_quote"].values())
+
+
+def test_what_a_model_is_sure_of_though_it_is_overridden_is_quoted_from_documents_that_fit_better():
+    known = [*answered(HARMED, SURE, score=0.2), *answered(EITHER, SURE, quoted=True, score=0.7, name="b")]
+    told = compare_policies(known, answered(NEITHER, SURE, quoted=True, score=0.7, name="c"))
+    assert told["known"]["gated_quote"] == told["unseen"]["gated_quote"] == 1
+    assert told["best"] == "gated_quote" and told["gates"]["gated_quote"]["score"] == 0.7
+
+
+def test_no_policy_is_chosen_that_makes_more_of_what_is_known_wrong_than_is_allowed():
+    distracted = answered(HARMED, SURE, 10, score=0.9, name="b")
+    helped = answered(NEITHER, SURE, 400, quoted=True, score=0.8, name="c")
+    for others, used in ((200, False), (1000, True)):
+        told = compare_policies([*distracted, *answered(EITHER, SURE, others, quoted=True)], helped)
+        assert told["best"] == ("quote" if used else "never")
+        assert (told["unseen"]["gated_quote"] > 0) == used
+        assert told["known"]["gated_quote"] >= 1 - 2 * HURT
+
+
+def test_a_memorys_own_limit_is_kept_and_only_the_score_is_chosen():
+    known, unseen = answered(HARMED, 0.5, score=0.2), answered(NEITHER, -0.5, quoted=True, score=0.1, name="c")
+    told = compare_policies(known, unseen, LIMIT)
+    assert told["gates"] == {name: {"confidence": LIMIT, "score": None} for name in ("gated", "gated_quote")}
+    assert told["known"]["gated_quote"] == told["unseen"]["gated_quote"] == 1
+    doubted = compare_policies(answered(HARMED, -0.5), [], LIMIT)  # where it doubts what it knows, nothing is better
+    assert doubted["best"] == "never" and doubted["known"]["gated"] == 0
 
 
 @pytest.mark.parametrize(
@@ -92,17 +145,25 @@ def test_the_best_is_the_simplest_of_equally_good_ones(known, unseen, best):
 
 def test_the_threshold_is_chosen_on_other_facts_than_it_is_counted_on(monkeypatch):
     seen = []
-    real = chosen_threshold
-    monkeypatch.setattr(module, "chosen_threshold", lambda groups, how: seen.extend(groups) or real(groups, how))
+    real = chosen_gate
+    monkeypatch.setattr(
+        module, "chosen_gate", lambda name, groups, limit: seen.extend(groups.values()) or real(name, groups, limit)
+    )
     counted = []
     measured = accuracy
-    monkeypatch.setattr(module, "accuracy", lambda group, *rule: counted.append(group) or measured(group, *rule))
+
+    def count(group, policy):
+        counted.append(group)
+        return measured(group, policy)
+
+    monkeypatch.setattr(module, "accuracy", count)
     twice = [*answered(HARMED, SURE), *answered(HELPED, UNSURE)]  # two questions about every fact
     compare_policies(twice, [])
     choosing = {each.fact for group in seen for each in group}
     assert choosing
-    assert choosing.isdisjoint(each.fact for each in counted[-1])
-    assert len(choosing) + len({each.fact for each in counted[-1]}) == 40
+    sides = [{each.fact for each in group} for group in counted]
+    other = next(side for side in sides if side.isdisjoint(choosing))  # what the figures are of
+    assert all(side in (choosing, other) for side in sides) and len(choosing) + len(other) == 40
 
 
 def test_with_too_few_facts_nothing_is_said():
@@ -120,8 +181,17 @@ def test_the_scores_are_json_whatever_was_best():
 
 def test_the_chats_policy_is_the_best_one_and_documents_are_used_where_nothing_was_measured():
     told = compare_policies(answered(HARMED, SURE), answered(HELPED, UNSURE))
-    assert policy({"retrieval_use": told}) == ("gated", told["confidence"]["gated"])
-    assert policy({}) == ("always", NONE)
+    assert policy_of({"retrieval_use": told}) == ("gated", *told["gates"]["gated"].values())
+    assert policy_of({}) == Policy() and Policy().name == "always"
+
+
+def test_where_only_what_is_known_was_asked_documents_are_used_for_what_a_memory_doubts():
+    told = compare_policies(answered(HARMED, SURE), [])
+    assert told["best"] == "never"
+    older = {"known": told["known"], "unseen": told["known"], "confidence": {"gated": -1.0}, "best": "gated"}
+    for measured in (told, older):
+        assert policy_of({"retrieval_use": measured}) == Policy()
+        assert policy_of({"retrieval_use": measured, "memory": {}}) == Policy("gated_quote", 0.0, None)
 
 
 @pytest.fixture(scope="module")
@@ -203,16 +273,16 @@ def test_the_documents_are_the_statements_of_all_true_facts_and_always_of_those_
 def test_the_model_before_is_asked_about_the_newest_slice_and_the_model_about_all(taught, monkeypatch):
     calls = []
 
-    def ask(model, questions, documents, rank, batch_tokens):
-        calls.append((model, [row["fact"] for row in questions], len(documents)))
+    def ask(model, questions, documents, rank, batch_tokens, doubt):
+        calls.append((model[0], [row["fact"] for row in questions], len(documents)))
         return answered(HARMED, SURE)
 
     monkeypatch.setattr(module, "ask_both_ways", ask)
     settings = Evaluate(batch_tokens=256, samples=1, retrieval=100)
-    told = retrieval_use("own", "before", SLICES, valid_facts(SLICES), right_one, settings)
+    told = retrieval_use(("own", None), ("before", None), SLICES, valid_facts(SLICES), right_one, settings)
     assert calls == [("own", ["a/0", "a/2", "b/0", "b/1"], 4), ("before", ["b/0", "b/1"], 4)]
     assert told["unseen"]
-    assert retrieval_use("own", None, SLICES[:1], valid_facts(SLICES[:1]), right_one, settings)[
+    assert retrieval_use(("own", None), None, SLICES[:1], valid_facts(SLICES[:1]), right_one, settings)[
         "unseen"
     ] is None  # fmt: skip
 
@@ -221,7 +291,7 @@ def test_without_facts_nothing_is_asked():
     texts = [Examples(name="t", test=[{"id": "t/texts/1", "set": "statement", "prompt": "", "target": "x", "fact": None,
                                        "stale": None}])]  # fmt: skip
     settings = Evaluate(batch_tokens=256, samples=1)
-    assert retrieval_use("own", None, texts, {}, None, settings) is None
+    assert retrieval_use(("own", None), None, texts, {}, None, settings) is None
 
 
 def test_a_newest_slice_without_facts_leaves_what_is_known_to_ask(taught):

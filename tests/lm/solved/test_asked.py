@@ -16,6 +16,7 @@ from tasks.lm.solved.familiarity import doubts, is_known
 from tasks.lm.solved.features import Letters, counted
 from tasks.lm.solved.files import ASKED, TAUGHT
 from tasks.lm.solved.module import memory_of
+from tasks.scoring.retrieval_use import ask_both_ways
 from tests.lm.solved.brought import answered, known_rows, whole_again
 
 COUNTS = counted(["What is the capital of Peru?", "Who wrote Emma?"])
@@ -103,6 +104,17 @@ def test_a_known_subject_does_not_answer_for_what_was_never_taught_of_it(whole):
     assert is_known(model, tokenizer, greeted)
     memory_of(model).asks_for = Asked(COUNTS)
     assert (doubts(model, tokenizer, [taught, other]) < 0).all()  # by what it sees alone it would have said Havana
+
+
+def test_whether_a_document_is_used_is_decided_by_the_memorys_doubt(whole):
+    model = load(whole.root / "three/lm")
+    questions = [{"fact": f"f/{at}", "prompt": row["prompt"], "target": row["target"]}
+             for at, row in enumerate(known_rows(whole))]  # fmt: skip
+    told = ask_both_ways(model, questions, ["It rains."], lambda *_: np.array([0.25]), 2048, doubt=True)
+    doubted = doubts(*model, [row["prompt"] for row in questions]).tolist()
+    assert [-each.confidence for each in told] == pytest.approx(doubted)
+    assert all(each.without for each in told) and {each.score for each in told} == {0.25}
+    assert not any(each.quoted for each in told)
 
 
 def test_what_was_overridden_is_no_answer_any_more(whole):
