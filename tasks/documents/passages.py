@@ -8,12 +8,12 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from functools import partial
-from itertools import chain, pairwise, takewhile
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from tasks.corpus.text import normal, typed, unreadable
+from tasks.documents.outline import PARSER
 from tasks.documents.reading import HTML, MARKDOWN, PDF, read_page, text_of, without_front_matter
 from tasks.errors import BadInput
 from tasks.utf8 import content_of
@@ -38,10 +38,7 @@ LOOK_BACK = 8  # characters, in which a shortened word has room
 SPACE = re.compile(r"\s+")
 PART = re.compile(rf"(?s).{{1,{SIZE - OVERLAP}}}(?:\s+|$)|.{{{SIZE - OVERLAP}}}")  # leaves room for an overlap
 
-HEADING = re.compile(rf" {{0,3}}(#{{1,6}})[ \t]+(\S.{{0,{MAX_TITLE - 1}}}?)(?:[ \t]+#+)?[ \t]*")
-UNDERLINE = re.compile(r" {0,3}(={2,}|-{2,})[ \t]*")  # makes a heading of the line above
-RULE = re.compile(r" {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})")
-FENCE = re.compile(r" {0,3}(`{3,}|~{3,})[^`]*")
+MARKS = ("heading_open", "fence", "hr")  # of Markdown; between them is text
 LAST = (1, ["the end"])  # as if a heading followed
 
 Paragraph = list[str]  # its sentences, of code its lines, each with the white space after it
@@ -168,30 +165,21 @@ def _sections(text: str, title: str) -> Iterator[tuple[str, list[Paragraph]]]:
 
 
 def _blocks(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Headings as (level, [title]), paragraphs as (0, sentences), what stands between fences as (0, lines)."""
-    paragraph: list[str] = []
-    lines = iter(text.split("\n"))
-    for line in lines:
-        heading, fence = HEADING.fullmatch(line), FENCE.fullmatch(line)
-        under = UNDERLINE.fullmatch(line) if len(paragraph) == 1 and len(paragraph[0]) <= MAX_TITLE else None
-        if under:
-            yield 1 if under[1][0] == "=" else 2, [paragraph[0].strip()]
-        elif heading or fence or RULE.fullmatch(line) or not line.strip():
-            yield 0, _sentences("\n".join(paragraph))
-            if heading:
-                yield len(heading[1]), [heading[2]]
-            elif fence:
-                code = takewhile(partial(_inside, fence[1]), lines)
-                yield 0, [*(f"{each}\n" for each in code), "\n"]
-        else:
-            paragraph.append(line)
+    """Headings as (level, [title]), paragraphs as (0, sentences), what stands between fences as (0, lines); as it was
+    written, with its marks: a link's address can be what is asked for.
+    """
+    lines, at = text.split("\n"), 0
+    tokens = PARSER.parse(text)
+    for place, token in enumerate(tokens):
+        title = " ".join(tokens[place + 1].content.split()) if token.type == "heading_open" else ""
+        if token.level or not token.map or token.type not in MARKS or len(title) > MAX_TITLE:
             continue
-        paragraph = []
-    yield 0, _sentences("\n".join(paragraph))
-
-
-def _inside(fence: str, line: str) -> bool:
-    return not line.strip().startswith(fence) or bool(line.strip(f" \t{fence[0]}"))
+        yield from ((0, each) for each in _paragraphs("\n".join(lines[at : token.map[0]])))
+        if title:
+            yield int(token.tag[1:]), [title]
+        yield 0, [f"{line}\n" for line in token.content.splitlines()] + ["\n"]
+        at = token.map[1]
+    yield from ((0, each) for each in _paragraphs("\n".join(lines[at:])))
 
 
 # --- the file ---

@@ -198,6 +198,13 @@ def test_code_is_cut_at_the_ends_of_its_lines_and_a_fence_that_is_never_closed_e
             assert any(line in chunk.split("\n") for chunk in chunks)
 
 
+def test_what_is_no_heading_and_no_code_stays_as_it_was_written():
+    text = "See [the shop][1] and *take* <it>.\n\n[1]: https://shop.example/a\n\n- tea\n\n- milk\n\n|a|b|\n|-|-|\n|1|2|"
+    assert cut(f"# Buy\n{text}\n***\n> # Not a heading", markdown=True) == [("Buy", f"{text}\n\n> # Not a heading")]
+    long = ("Ten words that are said again and again. " * 3).strip()
+    assert cut(f"# {long}\n\nText.", markdown=True) == [("", f"# {long}\n\nText.")]
+
+
 def test_a_fence_is_closed_by_its_own_marks_alone():
     assert texts_of("````\n```\n# inside\n````\n# Outside\nText.", markdown=True) == ["```\n# inside", "Text."]
 
