@@ -186,6 +186,7 @@ class Chat(Section):
     chunks: Positive = 3
     combine: Literal["concatenate", "sequence", "token"] = "concatenate"
     index: Literal["auto", "flat", "ivf", "hnsw", "pgvector"] = "auto"
+    parts: dict[Name, tuple[Name, ...]] = {}
 
 
 class Gate(Section):

@@ -96,6 +96,8 @@ def command(line: str, connection: sqlite3.Connection, user: str, means: Means, 
 def show(turn: Turn, console: Console) -> None:
     """Print an answer, what it comes from with the retriever's score, and what was saved."""
     console.print(_plain(turn.answer), highlight=False, soft_wrap=True)
+    for name, value in turn.instructions.items():
+        _note(f"{name}: {value}", console)
     for each in turn.retrieved:
         _note(f"{_origin(each)} ({each.score:.2f})", console)
     if turn.saved:

@@ -13,8 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from tasks.corpus.raw import Problem, json_object
 from tasks.corpus.text import MAX_CHARACTERS, folded, normal, one_line, shown, unfit, unreadable
 from tasks.memory.neutral import visible
+from tasks.memory.parts import MAX_KEY, MAX_VALUE
 from tasks.memory.rows import stamp
-from tasks.memory.turn import MAX_KEY, MAX_VALUE
 
 FORMAT, VERSION = "perennial memories", 1
 FIRST_YEAR, LAST_YEAR = 1900, 9998  # from here a day can be reckoned on, in every zone

@@ -77,4 +77,5 @@ def load_means(
         quote=quote if documents.quotes else None,
         drop=near.drop if near else lambda: None,
         encoder=finder.encoder_sum if finder else "",
+        parts=settings.parts,
     )

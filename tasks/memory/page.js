@@ -73,11 +73,14 @@ function begin(message) {
   return turn;
 }
 
-function answer(turn, { answer, retrieved, saved }) {
+function answer(turn, { answer, retrieved, saved, instructions }) {
   const said = element("p", "answer", answer);
   said.dir = "auto";
   const sources = retrieved.map((each) => source(each));
   if (!sources.length) sources.push(element("li", "soft", "answered without a memory"));
+  for (const [name, value] of Object.entries(instructions)) {
+    sources.push(element("li", "good", element("p", "from", name), value));
+  }
   if (saved) sources.push(element("li", "good", element("p", "from", "remembered"), `${saved.key}: ${saved.value}`));
   turn.append(said, element("ul", "sources", ...sources));
 }

@@ -23,10 +23,10 @@ from tasks.corpus.text import one_line, typed, unfit
 from tasks.errors import BadInput, Corrupt
 from tasks.memory.damage import intact
 from tasks.memory.lines import FORMAT, VERSION, MemoryLine, contents_of, moment_of, version_of
+from tasks.memory.parts import MAX_KEY, MAX_VALUE, split_answer
 from tasks.memory.rows import Passage, Row, change, chunk_rows, insert_chunk, insert_memory, memory_rows, new_row, stamp
 from tasks.memory.schema import checked_user, writing
 from tasks.memory.store import make_room, trim_history
-from tasks.memory.turn import MAX_KEY, MAX_VALUE, split_answer
 from tasks.utf8 import content_of, refuse_binary
 
 NOT_A_MEMORY = f"not of the form '[key: value]', key up to {MAX_KEY} characters, value up to {MAX_VALUE}."
@@ -131,7 +131,7 @@ def _listed_rows(content: bytes, user: str, path: Path, said: datetime) -> list[
             continue
         if not text:
             continue
-        rest, memory = split_answer(text)
+        rest, memory, _ = split_answer(text)
         if reason := unfit(text):
             problems.append(Problem(path.name, number, reason))
         elif memory and not rest:

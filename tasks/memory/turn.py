@@ -9,24 +9,23 @@ import math
 import re
 import sqlite3
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
-from tasks.corpus.text import unfit
 from tasks.errors import BadInput
 from tasks.memory.near import Known
 from tasks.memory.neutral import is_echo, neutral_memory, neutralised, same, visible
+from tasks.memory.parts import NO_PARTS, Parts, split_answer
 from tasks.memory.store import Chunk, Memory, chunks_of, history_of, remember
 from tasks.retrieval.search import Found
 
 MEMORY = "memory"  # the source of what is no document
-MAX_KEY, MAX_VALUE = 60, 200  # characters; what is longer is no memory but a model that has lost its way
 MAX_MESSAGE, MAX_BEFORE = 4000, 1000  # characters of a message, and of each text that stands before it
 SMALLEST = 1e-9  # a score whose logarithm can be taken
-TO_REMEMBER = re.compile(r"\s*\[([^\[\]:]+):([^\[\]]+)\]\s*")
 Neutral = Callable[[str, tuple[str, ...]], str]
 HANGUL, NUMBER = re.compile("[가-힣]"), re.compile(r"\d")
 UNKNOWN, UNKNOWN_KO = "I don't know that yet.", "그건 아직 몰라요."
@@ -42,11 +41,13 @@ class Retrieved(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What a turn did: the answer as it is shown, what stood before the message, the memory that was saved."""
+    """What a turn did: the answer as it is shown, what stood before the message, the memory that was saved, and
+    instructions (see parts.py)."""
 
     answer: str
     retrieved: tuple[Retrieved, ...]
     saved: Memory | None
+    instructions: Mapping[str, str] = MappingProxyType({})
 
 
 def _all(contexts: list[str], message: str) -> list[str]:
@@ -75,6 +76,7 @@ class Means:
             memory its answer is kept if it has the value, and else the memory is told.
         drop: deletes the vectors that were made of the user's memories.
         encoder: the sum of the retriever's bytes, noted beside a memory that it found.
+        parts: which instructions an answer may have.
         known: the user's memories, kept between the turns.
     """
 
@@ -91,6 +93,7 @@ class Means:
     is_sure: Callable[[float], bool] = lambda score: True
     drop: Callable[[], None] = lambda: None
     encoder: str = ""
+    parts: Parts = field(default_factory=lambda: NO_PARTS)
     known: Known = field(default_factory=Known)
 
 
@@ -117,28 +120,16 @@ def take_turn(
     if not retrieved and means.unknown and means.unknown(asked):
         return _not_known(asked, passages[:1], means)
     weights = [math.log(max(each.score, SMALLEST)) for each in retrieved]
-    said, to_remember = split_answer(means.answer([each.text for each in retrieved], weights, asked))
+    answer = means.answer([each.text for each in retrieved], weights, asked)
+    said, to_remember, instructions = split_answer(answer, means.parts)
     if means.unknown and to_remember and not is_told(to_remember[1], message):
-        said, to_remember = "", None  # it answered a message that it was taught, not this one
+        said, to_remember, instructions = "", None, {}  # it answered a message that it was taught, not this one
     repeated = to_remember and already_there(to_remember, message, [*found, *retrieved])
     saved = _saved(connection, user, to_remember, now) if to_remember and not repeated else None
     if memory and means.quote and not saved:
         said = _recalled(said, retrieved, asked)
-    return Turn(said or (NO_ANSWER_KO if HANGUL.search(asked) else NO_ANSWER), retrieved, saved)
-
-
-def split_answer(text: str) -> tuple[str, tuple[str, str] | None]:
-    """Cut a `[key: value]` from the start of an answer.
-
-    Returns:
-        What is shown, and the key and value to remember, None if there are none that make sense.
-    """
-    match = TO_REMEMBER.match(text)
-    if not match:
-        return visible(text), None
-    key, value = (visible(part) for part in match.groups())
-    sensible = 0 < len(key) <= MAX_KEY and 0 < len(value) <= MAX_VALUE and not unfit(f"{key}: {value}")
-    return visible(text[match.end() :]), (key, value) if sensible else None
+    said = said or (NO_ANSWER_KO if HANGUL.search(asked) else NO_ANSWER)
+    return Turn(said, retrieved, saved, instructions)
 
 
 def already_there(memory: tuple[str, str], message: str, found: list[Retrieved]) -> bool:

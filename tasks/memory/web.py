@@ -122,6 +122,7 @@ class UserChat:
             "answer": turn.answer,
             "retrieved": [each._asdict() for each in turn.retrieved],
             "saved": turn.saved._asdict() if turn.saved else None,
+            "instructions": dict(turn.instructions),
         }
 
     def remembered(self) -> Reply:

@@ -60,7 +60,8 @@ def chat(tmp_path, model):
     def find_chunks(message, texts, k):
         return [Found(0, SCORE)] if "train" in message else []
 
-    return UserChat(Means(find, find_chunks, answer), tmp_path / "memories.db", "ann", 1000)
+    means = Means(find, find_chunks, answer, parts={"expression": ["smile"]})
+    return UserChat(means, tmp_path / "memories.db", "ann", 1000)
 
 
 @contextmanager
@@ -136,6 +137,15 @@ def test_a_passage_stands_with_its_document_and_heading_and_opens_in_full(chat, 
     short = source.bounding_box()["height"]
     source.get_by_role("button", name="Show all").click()
     assert source.bounding_box()["height"] > short
+
+
+def test_an_instruction_is_told_apart_from_the_answer(model, open_page):
+    model["say"] = lambda message: "[expression: smile] Hello."
+    page = open_page()
+    say(page, "Hi.")
+    turn = page.get_by_role("log").locator("article")
+    expect(turn.locator(".answer")).to_have_text("Hello.")
+    expect(turn.get_by_role("listitem").filter(has_text="expression")).to_contain_text("smile")
 
 
 def test_what_was_saved_is_said_and_appears_in_the_panel(model, open_page):

@@ -1,13 +1,14 @@
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from tasks.errors import BadInput
 from tasks.memory import conversation
-from tasks.memory.conversation import converse, talk
+from tasks.memory.conversation import converse, show, talk
 from tasks.memory.store import learn, memories_of, opened, remember
-from tasks.memory.turn import NO_ANSWER
+from tasks.memory.turn import NO_ANSWER, take_turn
 from tasks.params import Chat
 
 
@@ -42,6 +43,13 @@ def test_an_answer_from_documents_shows_where_they_say_so(store, said):
 def test_what_was_saved_is_said_and_listed(said):
     shown = said("I moved.", "/memory", answer="[town: Cork] Nice!")
     assert "remembered: town: Cork" in shown and "since" in shown
+
+
+def test_an_instruction_is_shown_beside_the_answer(store, means, model):
+    console = Console(file=io.StringIO(), width=100)
+    model.says = "[expression: smile] Hi."
+    show(take_turn(store, "ann", "Hello.", replace(means, parts={"expression": []})), console)
+    assert console.file.getvalue() == "Hi.\nexpression: smile\n"
 
 
 def test_reset_forgets_everything_of_this_user_only(store, said):

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 
+from tasks.memory.parts import split_answer
 from tasks.memory.store import forget_all, history_of, learn, memories_of, opened, pin, remember
-from tasks.memory.turn import NO_ANSWER, NO_ANSWER_KO, Means, is_told, split_answer, take_turn
+from tasks.memory.turn import NO_ANSWER, NO_ANSWER_KO, Means, is_told, take_turn
 from tasks.retrieval.search import Found
 from tests.memory.conftest import Model
 from tests.memory.test_neutral import ANY_TEXT, SPECIAL, assert_is_data, assert_no_structure
@@ -101,7 +102,9 @@ def test_what_is_unknown_is_hinted_at_by_the_passage_that_may_help_and_said_to_b
     )
     assert turn.saved is None and model.prompts == []
     reading = replace(honest, unknown=None)  # what is a hint at most is not read
-    assert take_turn(store, "ann", "Which bread?", reading) == ("Fine.", (), None) and model.prompts == ["Which bread?"]
+    assert take_turn(store, "ann", "Which bread?", reading) == ("Fine.", (), None, {}) and model.prompts == [
+        "Which bread?"
+    ]
     asked.clear()
     assert take_turn(store, "bob", "Which town?", honest).retrieved == () and asked == []
 
@@ -303,7 +306,43 @@ def test_a_long_message_and_a_long_passage_are_cut(store, means, model):
     ],
 )
 def test_only_a_sensible_memory_at_the_start_of_an_answer_counts(said, shown, told):
-    assert split_answer(said) == (shown, told)
+    assert split_answer(said) == (shown, told, {})
+
+
+SMILES = {"expression": ["smile", "frown"], "page": []}
+
+
+@pytest.mark.parametrize(
+    ("said", "shown", "memory", "told"),
+    [
+        ("[expression: smile] Hi.", "Hi.", None, {"expression": "smile"}),
+        ("[Expression : SMILE] [town: Cork] [page: fares] Hi.", "Hi.", ("town", "Cork"),
+         {"expression": "smile", "page": "fares"}),
+        ("[town: Cork] [expression: frown] Hi.", "Hi.", ("town", "Cork"), {"expression": "frown"}),
+        ("[town: Cork] [food: tea] Hi.", "[food: tea] Hi.", ("town", "Cork"), {}),
+        ("[expression: grin] Hi.", "Hi.", None, {}),
+        ("[expression: smile] [expression: smile] Hi.", "Hi.", None, {}),
+        ("[expression: smile] [page: a] [expression: frown] Hi.", "Hi.", None, {"page": "a"}),
+        (f"[page: {'v' * 201}] Hi.", "Hi.", None, {}),
+        ("[page: (답변)] Hi.", "Hi.", None, {}),
+        ("[page:  ] Hi.", "Hi.", None, {}),
+        ("Hi [expression: smile].", "Hi [expression: smile].", None, {}),
+        ("[expression: smile", "[expression: smile", None, {}),
+    ],
+)  # fmt: skip
+def test_an_answers_instructions_are_read_strictly(said, shown, memory, told):
+    assert split_answer(said, SMILES) == (shown, memory, told)
+
+
+def test_a_turn_has_its_instructions_and_none_of_what_was_meant_for_another_message(store, means, model):
+    model.says = "[expression: smile] [food: ramen] Noted."
+    smiling = replace(means, parts=SMILES)
+    turn = take_turn(store, "ann", "I love ramen.", smiling)
+    assert turn.answer == "Noted." and turn.instructions == {"expression": "smile"}
+    assert (turn.saved.key, turn.saved.value) == ("food", "ramen")
+    other = take_turn(store, "bob", "It is late.", replace(smiling, unknown=lambda message: False))
+    assert other.instructions == {} and other.saved is None
+    assert take_turn(store, "cat", "I love ramen.", means).instructions == {}  # where there are no parts
 
 
 def everything(message, texts, k=1):

@@ -66,6 +66,15 @@ def test_the_title_is_text_and_no_markup(chat):
     assert "<p>&lt;b&gt;&amp;</p>" in page
 
 
+def test_a_turn_brings_the_instructions_of_an_answer(chat, client, answers):
+    answers["say"] = lambda message: "[expression: smile] Hi."
+    for parts, answer, told in (({"expression": []}, "Hi.", {"expression": "smile"}), ({}, "Hi.", {})):
+        app = web_app(replace(chat, means=replace(chat.means, parts=parts)), "", PORT, TOKEN)
+        asking = TestClient(app, base_url=HOME, headers=client.headers)
+        reply = asking.post("/api/turns", json={"message": "Hello."}).json()
+        assert (reply["answer"], reply["instructions"]) == (answer, told)
+
+
 def test_a_turn_brings_the_answer_the_memory_with_its_score_and_what_was_saved(chat, client, answers):
     with opened(chat.store) as store:
         remember(store, "ann", "home town", "Cork")
