@@ -18,6 +18,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router
 from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers.utils import logging as transformers_logging
 
 from tasks.errors import BadInput, reason_of
 from tasks.params import Encoder
@@ -25,6 +26,8 @@ from tasks.retrieval.prompts import prompt_of
 from tasks.sources.hub import READING, folder_of
 
 UNKNOWN = "[UNK]"
+
+transformers_logging.disable_progress_bar()  # as in tasks/lm/causal.py
 
 
 def load_encoder(source: Path | str) -> SentenceTransformer:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from transformers import RobertaConfig, RobertaModel
 
 from tasks import artifact
 from tasks.encoder import encoder as encoder_step
@@ -56,6 +57,22 @@ def test_states_are_means_of_three_layers_whatever_they_are_batched_with(bert):
     for text, found in zip(texts[:3], states[:3], strict=True):
         assert np.allclose(found, by_hand(encoder, text), atol=1e-6)
     assert np.allclose(states[:3], states[-3:], atol=1e-6)
+
+
+def test_a_masked_language_model_that_is_no_encoder_yet_is_the_mean_of_its_tokens(tmp_path):
+    """As klue/roberta-base, a plain folder of transformers."""
+    made = load_encoder(tiny_bert(tmp_path, TOPICS.splitlines(), layers=2))
+    plain = tmp_path / "roberta"
+    small = {"hidden_size": 16, "num_hidden_layers": 6, "num_attention_heads": 2, "intermediate_size": 32}
+    model = RobertaModel(RobertaConfig(vocab_size=len(made.tokenizer), max_position_embeddings=80, **small)).eval()
+    model.save_pretrained(plain)
+    made.tokenizer.save_pretrained(plain)
+    encoder = load_encoder(plain)
+    with torch.no_grad():
+        read = model(**made.tokenizer("Do I need rain?", return_tensors="pt"), output_hidden_states=True)
+    mean = read.last_hidden_state[0].mean(0)
+    assert np.allclose(embed(encoder, ["Do I need rain?"])[0], (mean / mean.norm()).numpy(), atol=1e-5)
+    assert states_of(encoder, ["Do I need rain?"]).shape == (1, 48)
 
 
 def test_an_encoder_of_fewer_layers_gives_what_it_has(tmp_path):
