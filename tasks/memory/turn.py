@@ -73,7 +73,7 @@ class Means:
             model that can answers as it was taught to answer what is most alike, and what it would have remembered is
             held against the message.
         quote: the sentence of a passage that answers a message, for a model that can't read; None: it reads. Of a
-            memory its answer is kept if it has the value, and else the memory is told.
+            memory its answer is kept if it has the value and was learnt, and else the memory is told.
         drop: deletes the vectors that were made of the user's memories.
         encoder: the sum of the retriever's bytes, noted beside a memory that it found.
         parts: which instructions an answer may have.
@@ -127,7 +127,7 @@ def take_turn(
     repeated = to_remember and already_there(to_remember, message, [*found, *retrieved])
     saved = _saved(connection, user, to_remember, now) if to_remember and not repeated else None
     if memory and means.quote and not saved:
-        said = _recalled(said, retrieved, asked)
+        said = _recalled(said, retrieved, asked, means)
     said = said or (NO_ANSWER_KO if HANGUL.search(asked) else NO_ANSWER)
     return Turn(said, retrieved, saved, instructions)
 
@@ -195,10 +195,13 @@ def _not_known(message: str, likely: list[Retrieved], means: Means) -> Turn:
     return Turn("".join([said, *(f"{hint} {visible(each.text)}" for each in shown)]), tuple(shown), None)
 
 
-def _recalled(said: str, retrieved: tuple[Retrieved, ...], message: str) -> str:
-    """The answer if it has the memory's value; else the memory: what can't read tells what it was taught of another."""
+def _recalled(said: str, retrieved: tuple[Retrieved, ...], message: str, means: Means) -> str:
+    """The answer if it has the memory's value, and was learnt for such a memory and message, where the model can tell;
+    else the memory: what can't read goes on at random, or tells what it was taught of another.
+    """
     told = visible(retrieved[0].text).removeprefix("[").removesuffix("]") if retrieved else ""
-    if not told or is_told(told.partition(": ")[2], said):
+    learnt = not means.unknown or not told or not means.unknown(f"{retrieved[0].text} {message}")
+    if not told or (learnt and is_told(told.partition(": ")[2], said)):
         return said
     return f"{RECALLED_KO if HANGUL.search(message) else RECALLED} {told}"
 

@@ -62,7 +62,15 @@ def test_a_model_that_can_not_read_tells_a_memory_unless_its_answer_has_the_valu
     assert take_turn(store, "bob", "내 town 어디야?", unread).answer == "이렇게 기억하고 있어요: town: 부산"
     assert take_turn(store, "ann", "Which home town is mine?", means).answer == model.says  # it reads, and means it
     model.says = "You grew up in Cork, I remember!"
-    assert take_turn(store, "ann", "Which home town is mine?", unread).answer == model.says
+    asked = []
+    learnt = replace(unread, unknown=asked.append)
+    assert take_turn(store, "ann", "Which home town is mine?", learnt).answer == model.says
+    assert asked == ["[home town: Cork] Which home town is mine?"]
+    assert take_turn(store, "ann", "Which home town is mine?", replace(unread, unknown=None)).answer == model.says
+    model.says = (
+        "Cork is a town named Akira, and Akira is a town."  # what a model goes on with that learnt nothing like it
+    )
+    assert take_turn(store, "ann", "Which home town is mine?", unread).answer == "I remember: home town: Cork"
     model.says = ""
     assert take_turn(store, "ann", "Which home town is mine?", unread).answer == "I remember: home town: Cork"
 
