@@ -33,7 +33,7 @@ from tasks.scoring.sampling import sample_rows
 
 DOCUMENTS = 1000  # beside those of the facts asked for: more would make every slice cost more than the last
 SENTENCE = 32  # tokens of an answer at least: one that has read may answer in a sentence
-HURT = 0.02  # of known facts documents may make so many wrong, but one in any case, or they are not used so
+HURT = 0.02  # of known facts documents may make so many wrong, or they are not used so
 ROUNDING = 1e-9
 LIMIT = 0.0  # of doubt: what a memory doubts more it does not know
 SURE = 1.0  # more than any mean log p
@@ -204,7 +204,7 @@ def _best(policies: list[Policy], groups: dict[str, list[AskedBothWays]]) -> Pol
     none, the first.
     """
     known = groups.get("known")
-    least = accuracy(known, NEVER) - max(HURT, 1 / len(known)) if known else 0.0
+    least = accuracy(known, NEVER) - HURT if known else 0.0
     harmless = [policy for policy in policies if not known or accuracy(known, policy) >= least - ROUNDING]
     return max(harmless or policies[:1], key=lambda policy: sum(accuracy(group, policy) for group in groups.values()))
 
