@@ -197,6 +197,7 @@ class Gate(Section):
     updated_floor: Share = 0.8
     stale_ceiling: Share = 0.1
     reworded_floor: Share = 0.8
+    slice_margin: Share = 0.2
     total_margin: Share = 0.1
     retained_facts: Positive = 20
     override_cap: Share = 0.25

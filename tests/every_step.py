@@ -52,8 +52,9 @@ STAGE1 = Stage1Settings(steps=3, batch_tokens=128, learning_rate=1e-3, warmup=0.
 STAGE2 = Stage2Settings(epochs=1, batch_positions=64, learning_rate=1e-3)
 EVALUATE = Evaluate(batch_tokens=1024, samples=1, rows=40, retrieval=4)
 GATE = Gate(  # whatever a model of three steps knows
-    new_floor=0.0, updated_floor=0.0, stale_ceiling=1.0, reworded_floor=0.0, retained_margin=1.0, total_margin=1.0,
-    retained_facts=1, override_cap=1.0, chat_floor=0.0, retriever_floor=0.0, false_ceiling=1.0, retriever_margin=1.0,
+    new_floor=0.0, updated_floor=0.0, stale_ceiling=1.0, reworded_floor=0.0, retained_margin=1.0, slice_margin=1.0,
+    total_margin=1.0, retained_facts=1, override_cap=1.0, chat_floor=0.0, retriever_floor=0.0, false_ceiling=1.0,
+    retriever_margin=1.0,
 )  # fmt: skip
 FLOOR = Floor(new=0.0, retained=0.0, valid=0.0)
 

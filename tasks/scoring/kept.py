@@ -1,16 +1,20 @@
-"""The gate's rules on what was kept: against the champion, and against every model that was champion once."""
+"""The gate's rules on what was kept: against the champion, slice by slice, too, and against every model that was
+champion once.
+"""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tasks.params import Gate
 from tasks.scoring.outcomes import is_clean, is_reworded
-from tasks.scoring.pairing import paired
+from tasks.scoring.pairing import bootstrap_bounds, differences, paired
 from tasks.scoring.verdict import Evidence, Held, Rule, not_applied
 
 KINDS: dict[str, Callable[[str], bool]] = {"retained facts": is_clean, "retained facts, reworded": is_reworded}
 NO_OUTCOMES = "it has no outcomes: accuracies alone are compared"
+FEWEST = 5  # facts of a slice: were all of fewer lost, that could be chance (five of five: one in 32)
 
 
 def against_the_champion(settings: Gate, candidate: Evidence, champion: Evidence | None) -> Iterator[Rule]:
@@ -28,6 +32,7 @@ def against_the_champion(settings: Gate, candidate: Evidence, champion: Evidence
         return
     for kind in KINDS:
         yield _by_pairs(settings, kind, candidate, champion, settings.retained_margin)
+    yield _worst_slice(settings, candidate, champion)
 
 
 def against_the_former(settings: Gate, candidate: Evidence, former: Sequence[Evidence]) -> Iterator[Rule]:
@@ -77,6 +82,27 @@ def _by_pairs(settings: Gate, kind: str, candidate: Evidence, other: Evidence, m
         return Rule(name, found.difference if found.facts else None, -margin, None, "undecided", note=note)
     decision: Held = "ok" if found.lower >= -margin else "undecided" if found.difference >= -margin else "FAILED"
     return Rule(name, found.difference, -margin, (found.lower, found.upper), decision, note=note)
+
+
+def _worst_slice(settings: Gate, candidate: Evidence, champion: Evidence) -> Rule:
+    """No slice pays for the others: that which lost most fails where its facts show that this is more than the margin.
+
+    Of many slices one looks bad by chance, so each bound holds with a confidence that all of them together have
+    (Bonferroni).
+    """
+    name, lost = "change in retained facts, worst slice", defaultdict(list)
+    for fact, difference in differences(candidate.outcomes, champion.outcomes, is_clean).items():
+        lost[fact.split("/")[0]].append(difference)
+    slices = {each: found for each, found in lost.items() if len(found) >= FEWEST}
+    if not slices:
+        return not_applied(name, f"no slice has {FEWEST} facts in common with the champion")
+    worst = min(slices, key=lambda each: sum(slices[each]) / len(slices[each]))
+    found, margin = slices[worst], settings.slice_margin
+    difference = sum(found) / len(found)
+    lower, upper = bootstrap_bounds(found, 1 - (1 - settings.confidence) / len(slices))
+    decision: Held = "ok" if difference >= -margin else "FAILED" if upper < -margin else "undecided"
+    note = f"{worst}, {len(found)} facts in common; the worst of {len(slices)}"
+    return Rule(name, difference, -margin, (lower, upper), decision, note=note)
 
 
 def _by_accuracies(scores: dict[str, Any], other: dict[str, Any], margin: float) -> Rule:

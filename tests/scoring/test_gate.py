@@ -10,6 +10,7 @@ from tasks.scoring.gate import Evidence, decide
 from tests.scoring.evidence import evidence, rule_of, scores
 
 GATE = Gate(new_floor=0.8, retained_margin=0.05)
+WORST = "change in retained facts, worst slice"
 CHAMPION = evidence("2020", right={"2020": 0.98})
 
 
@@ -304,3 +305,39 @@ def test_a_pretrained_model_whose_language_was_not_measured_is_not_accepted():
 
 def test_general_text_means_nothing_to_a_model_that_was_built_here():
     assert pretrained({"en": 900.0}, {"en": 20.0}, is_so=False).decision == "accepted"
+
+
+def of_slices(**facts):
+    """Evidence of 20 slices of 40 facts, all known; of those named so many, of which so many are known."""
+    known = {f"s{number}": (40, 40) for number in range(20)} | facts
+    rows = {
+        f"{name}/{fact}/en/{kind}#1": fact < right
+        for name, (asked, right) in known.items()
+        for fact in range(asked)
+        for kind in ("seen", "paraphrase")
+    }
+    return Evidence(scores("2022"), rows)
+
+
+@pytest.mark.parametrize(("right", "decision"), [(8, "ok"), (7, "ok"), (5, "undecided"), (2, "FAILED"), (0, "FAILED")])
+def test_no_slice_pays_for_the_others(right, decision):
+    before = of_slices(small=(8, 8))
+    verdict = judged(of_slices(small=(8, right)), before)
+    found = rule_of(verdict, WORST)
+    assert (found.decision, found.value) == (decision, (right - 8) / 8)
+    assert rule_of(verdict, "change in retained facts").decision == "ok"  # of all facts a hundredth at most was lost
+    assert found.note == ("small, 8 facts in common; the worst of 21" if right < 8 else found.note)
+
+
+def test_the_worst_of_many_slices_must_be_worse_than_chance_makes_it():
+    before, after = of_slices(small=(10, 10)), of_slices(small=(10, 4))
+    alone = Evidence(after.scores, {row: right for row, right in after.outcomes.items() if row.startswith("small")})
+    assert rule_of(judged(alone, before, retained_facts=1), WORST).decision == "FAILED"
+    assert rule_of(judged(after, before), WORST).decision == "undecided"
+
+
+def test_a_slice_of_four_facts_is_judged_with_all_others_alone():
+    lost = of_slices(small=(4, 0))
+    assert rule_of(judged(lost, of_slices(small=(4, 4))), WORST).decision == "ok"
+    few = Evidence(lost.scores, {row: right for row, right in lost.outcomes.items() if row.startswith("small")})
+    assert not rule_of(judged(few, few, retained_facts=1), WORST).applies
