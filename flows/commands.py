@@ -245,6 +245,28 @@ def promote(
 
 
 @app.command()
+def rollback(
+    version: Annotated[
+        str | None, typer.Argument(parser=typed, metavar="VERSION", help="Default: the champion before this one.")
+    ] = None,
+    because: Annotated[str, typer.Option(parser=typed, metavar="REASON", help="Why; it is kept.")] = "",
+    verbose: Verbose = False,
+) -> None:
+    """Make the champion before this one champion again; it stays until a later version is better."""
+    from flows.promote import roll_back
+
+    console.print(escape(roll_back(enter(verbose), version, because)), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def history(verbose: Verbose = False) -> None:
+    """Show who was champion, from when to when, by whom and why."""
+    from flows.promote import print_history
+
+    print_history(enter(verbose), console)
+
+
+@app.command()
 def methods(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Entries of params.yaml's comparison; default: all.")

@@ -53,7 +53,7 @@ class Judge:
         its_slice = champion.tags.get(SLICE_TAG) if champion else slices[0]
         first = slices.index(its_slice) if its_slice in slices else len(slices) - 1
         decisions: dict[str, Decision] = {}
-        leading, accepted = champion, list[Any]()
+        leading, over, accepted = champion, None, list[Any]()
         for place, (name, version) in enumerate(self.made.items()):
             against = leading if place >= first else accepted[-1] if accepted else None
             decisions[name] = found = self._decision(version, against, accepted, name == slices[-1])
@@ -62,9 +62,10 @@ class Judge:
             accepted.append(version)
             beats = place >= first and found.get("against") == _number(leading)
             if beats and not (champion and is_held(self.client, self.names, version)):
-                leading = version
+                leading, over = version, found.get("against")
         if leading and _number(leading) != _number(champion):
-            promote(self.client, self.names, leading)
+            because = f"accepted against version {over}" if over else "the first that was accepted"
+            promote(self.client, self.names, leading, because=because)
         newest = slices[-1]
         waits = decisions[newest]["decision"] != "accepted"
         set_challenger(self.client, self.names, self.made[newest] if waits else None)

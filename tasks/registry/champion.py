@@ -6,11 +6,10 @@ project last chose: if they differ, a person has chosen, and no version that was
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import BadInput, PerennialError
-from tasks.registry import store
+from tasks.registry import history, store
 from tasks.registry.store import Names
 from tasks.registry.versions import (
     LM_TAG,
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 CHAMPION, CHALLENGER = "champion", "challenger"
 OWNER_TAG = "perennial.owner"
 CHOSEN_TAG = "perennial.champion"  # of the model: the version that was last promoted here
-MOVING_TAG = "perennial.moving"  # there while the alias is moved, and after a kill in that moment
+MOVING_TAG = "perennial.moving"  # there while the alias is moved, and after a kill in that moment: the change
 HELD_TAG = "perennial.held"  # the newest version that was there when a person chose the champion
 PROMOTED_TAG = "perennial.promoted"  # of a version: when it became champion
 VERDICT_TAG, DECISION_TAG, GATE_TAG = "perennial.verdict", "perennial.accepted", "perennial.gate"
@@ -131,12 +130,13 @@ def claim(client: "MlflowClient", names: Names) -> None:
 
 def settle(client: "MlflowClient", names: Names) -> None:
     """Finish a promotion that was killed, and notice a champion that a person chose; call it before any publishing."""
-    tags, now = _tags(client, names), aliases_of(client, names).get(CHAMPION, "")
-    moving, chosen = tags.get(MOVING_TAG, ""), tags.get(CHOSEN_TAG, "")
-    if moving and now == moving:
-        _note_promotion(client, names, now)
+    tags, now = _tags(client, names), aliases_of(client, names).get(CHAMPION, history.NOBODY)
+    moving, chosen = _moving(tags), tags.get(CHOSEN_TAG, "")
+    if moving and now == moving.version:
+        _note_promotion(client, names, moving)
     elif now != chosen:
         _hold(client, names)
+        history.note(client, names, history.Change(now, history.now(), history.IN_MLFLOW))
         client.set_registered_model_tag(names.model, CHOSEN_TAG, now)
     if moving:
         client.delete_registered_model_tag(names.model, MOVING_TAG)
@@ -150,14 +150,16 @@ def is_held(client: "MlflowClient", names: Names, version: Any) -> bool:
     return PROMOTED_TAG in version.tags or int(version.version) <= int(_tags(client, names).get(HELD_TAG, "0"))
 
 
-def promote(client: "MlflowClient", names: Names, version: Any) -> None:
+def promote(
+    client: "MlflowClient", names: Names, version: Any, by: str = history.GATE, because: str = "it was accepted"
+) -> None:
     """Make a version champion. Killed anywhere, `settle` finishes it, or it is as if it had not begun."""
-    number = str(version.version)
-    if aliases_of(client, names).get(CHAMPION) == number:
+    change = history.Change(str(version.version), history.now(), by, because)
+    if aliases_of(client, names).get(CHAMPION) == change.version:
         return
-    client.set_registered_model_tag(names.model, MOVING_TAG, number)
+    client.set_registered_model_tag(names.model, MOVING_TAG, json.dumps(change._asdict()))
     set_alias(client, names, CHAMPION, version)
-    _note_promotion(client, names, number)
+    _note_promotion(client, names, change)
     client.delete_registered_model_tag(names.model, MOVING_TAG)
 
 
@@ -172,7 +174,18 @@ def choose(client: "MlflowClient", names: Names, version: Any, because: str) -> 
     verdict = {"decision": "accepted", "reasons": [f"by a person: {because}"], "by": "person"}
     write_verdict(client, names, version, verdict)
     _hold(client, names)
-    promote(client, names, version)
+    promote(client, names, version, history.person(), because)
+
+
+def champion_before(client: "MlflowClient", names: Names) -> Any | None:
+    """The version that was champion before this one came, not counting what was rolled back; None if there was none."""
+    there = {str(each.version): each for each in former_champions(client, names)}
+    changes = [change.version for change in history.changes(client, names) if change.version in there]
+    came: list[str] = []
+    for number in changes or sorted(there, key=lambda each: str(there[each].tags[PROMOTED_TAG])):  # an older release's
+        came = [*(came[: came.index(number)] if number in came else came), number]
+    earlier = [number for number in came if number != aliases_of(client, names).get(CHAMPION)]
+    return there[earlier[-1]] if earlier else None
 
 
 def former_champions(client: "MlflowClient", names: Names) -> list[Any]:
@@ -189,7 +202,7 @@ def verdict_of(version: Any) -> dict[str, Any]:
 def write_verdict(client: "MlflowClient", names: Names, version: Any, verdict: dict[str, Any]) -> None:
     """Add a decision about a version; those before it stay beside it, numbered."""
     number = 1 + sum(tag.startswith(f"{VERDICT_TAG}.") for tag in version.tags)
-    dated = json.dumps(verdict | {"at": _now()}, sort_keys=True)
+    dated = json.dumps(verdict | {"at": history.now()}, sort_keys=True)
     tags = {
         f"{VERDICT_TAG}.{number:04}": dated,
         GATE_TAG: "; ".join(verdict["reasons"]),
@@ -208,9 +221,19 @@ def set_challenger(client: "MlflowClient", names: Names, version: Any | None) ->
         set_alias(client, names, CHALLENGER, version)
 
 
-def _note_promotion(client: "MlflowClient", names: Names, number: str) -> None:
-    client.set_model_version_tag(names.model, number, PROMOTED_TAG, _now())
-    client.set_registered_model_tag(names.model, CHOSEN_TAG, number)
+def _note_promotion(client: "MlflowClient", names: Names, change: history.Change) -> None:
+    client.set_model_version_tag(names.model, change.version, PROMOTED_TAG, change.at)
+    history.note(client, names, change)
+    client.set_registered_model_tag(names.model, CHOSEN_TAG, change.version)
+
+
+def _moving(tags: dict[str, str]) -> history.Change | None:
+    """The promotion that was begun and not finished; releases before this one wrote its number alone."""
+    written = tags.get(MOVING_TAG)
+    if not written:
+        return None
+    found = json.loads(written)
+    return history.Change(**found) if isinstance(found, dict) else history.Change(written, history.now())
 
 
 def _hold(client: "MlflowClient", names: Names) -> None:
@@ -222,7 +245,3 @@ def _hold(client: "MlflowClient", names: Names) -> None:
 def _tags(client: "MlflowClient", names: Names) -> dict[str, str]:
     tags: dict[str, str] = client.get_registered_model(names.model).tags
     return tags
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -54,7 +54,8 @@ def test_help_comes_at_once(tmp_path):
     )
     said = shell(tmp_path, sys.executable, "-c", program)
     assert said.endswith("[]\n")
-    for command in ("run", "status", "add", "remove", "promote", "chat", "compare", "report"):
+    for command in ("run", "status", "add", "remove", "promote", "rollback", "history", "chat", "compare",
+                    "report"):  # fmt: skip
         assert f" {command} " in said
 
 

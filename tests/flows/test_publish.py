@@ -1,12 +1,14 @@
 """Publishing a timeline to a real SQLite store: tiny models, made scores."""
 
+import io
 import shutil
 import time
 
 import mlflow
 import pytest
+from rich.console import Console
 
-from flows.promote import promote_version
+from flows.promote import print_history, promote_version, roll_back
 from flows.publish import NotAccepted, NotPublished, publish_timeline
 from tasks import artifact
 from tasks.errors import BadInput
@@ -177,6 +179,36 @@ def test_a_person_promotes_with_a_reason_that_is_kept(root):
     tags = versions.find_version(store.connect(), NAMES, "one").tags
     assert "two was rude" in tags[champions.GATE_TAG]
     assert len([tag for tag in tags if tag.startswith(f"{champions.VERDICT_TAG}.")]) >= 2  # the gate's is kept
+
+
+def test_a_rollback_lasts_and_the_history_tells_it(root):
+    publish_timeline(root)
+    client = store.connect()
+    for name in ("one", "two"):  # whatever the tests before this one left
+        champions.choose(client, NAMES, versions.find_version(client, NAMES, name), "to begin with")
+    assert roll_back(root, None, "").startswith("The champion is one (version ")
+    for _ in range(2):
+        assert publish_timeline(root).champion.name == "one"
+    assert roll_back(root, "two", "it was the users").startswith("The champion is two (version ")
+    screen = Console(file=io.StringIO(), width=160)
+    print_history(root, screen)
+    rows = [line.split() for line in screen.file.getvalue().splitlines()]
+    assert rows[0] == ["version", "slice", "from", "to", "by", "because"]
+    assert [(row[1], row[4]) for row in rows[1:3]] == [("two", "now"), ("one", rows[1][2])]
+    assert "it was the users" in screen.file.getvalue() and "rolled back" in screen.file.getvalue()
+
+
+def test_where_there_is_no_champion_yet_nothing_is_rolled_back_and_no_history_is_shown(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    with pytest.raises(BadInput, match="No model is champion yet"):
+        roll_back(root, None, "")
+    with pytest.raises(BadInput, match="No champion is on record yet"):
+        print_history(root, Console(quiet=True))
+    publish_timeline(root)
+    with pytest.raises(
+        BadInput, match=r"The champion is two \(version 2\), and none was before it. `perennial promote"
+    ):
+        roll_back(root, None, "")
 
 
 def test_a_version_whose_files_were_lost_is_made_again(root):

@@ -10,7 +10,7 @@ import pytest
 from tasks import artifact
 from tasks.errors import Corrupt
 from tasks.registry import champion as champions
-from tasks.registry import fetch, store, versions
+from tasks.registry import fetch, history, store, versions
 from tests.registry.conftest import registry_in
 
 NAMES = store.Names("made", "us")
@@ -45,8 +45,9 @@ def client(root, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
     monkeypatch.chdir(root)
     client = store.connect()
-    for tag in (champions.CHOSEN_TAG, champions.HELD_TAG, champions.MOVING_TAG):
-        client.delete_registered_model_tag(NAMES.model, tag)
+    for tag in client.get_registered_model(NAMES.model).tags:
+        if tag != champions.OWNER_TAG:
+            client.delete_registered_model_tag(NAMES.model, tag)
     for number in "123":
         client.delete_model_version_tag(NAMES.model, number, champions.PROMOTED_TAG)
     client.set_registered_model_alias(NAMES.model, "champion", 1)
@@ -64,7 +65,7 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("call", range(6))
+@pytest.mark.parametrize("call", range(7))
 def test_a_promotion_that_is_killed_is_finished_or_never_was_and_is_nobodys_choice(client, monkeypatch, call):
     made = []
 
@@ -83,12 +84,54 @@ def test_a_promotion_that_is_killed_is_finished_or_never_was_and_is_nobodys_choi
         try:
             champions.promote(client, NAMES, version(client, 2))
         except Killed:
-            assert call < 5  # it takes five writes
+            assert call < 6  # it takes six writes
     champions.settle(client, NAMES)
     assert champions.champion(NAMES).version == ("2" if call >= 2 else "1")
     assert champions.is_held(client, NAMES, version(client, 2)) == (call >= 2)  # it was champion then
     assert not champions.is_held(client, NAMES, version(client, 3))
     assert champions.MOVING_TAG not in client.get_registered_model(NAMES.model).tags
+    assert [(each.version, each.by) for each in history.changes(client, NAMES)] == [("2", "the gate")] * (call >= 2)
+
+
+def test_the_history_has_every_change_with_whom_and_why(client, monkeypatch):
+    monkeypatch.setattr(history, "person", lambda: "ann@here")
+    champions.promote(client, NAMES, version(client, 2), because="accepted against version 1")
+    champions.choose(client, NAMES, version(client, 1), "two was rude")
+    client.set_registered_model_alias(NAMES.model, "champion", 3)
+    champions.settle(client, NAMES)
+    client.delete_registered_model_alias(NAMES.model, "champion")
+    champions.settle(client, NAMES)
+    champions.settle(client, NAMES)
+    found = history.reigns(NAMES)
+    assert [(each.version, each.slice, each.by, each.because) for each in found] == [
+        ("2", "two", "the gate", "accepted against version 1"), ("1", "one", "ann@here", "two was rude"),
+        ("3", "three", history.IN_MLFLOW, ""), ("", "", history.IN_MLFLOW, ""),
+    ]  # fmt: skip
+    assert [each.until for each in found] == [*(each.since for each in found[1:]), None]
+
+
+def test_rolled_back_is_to_the_champion_before_and_then_to_the_one_before_that(client):
+    for number in (1, 2, 3):
+        client.delete_registered_model_alias(NAMES.model, "champion")
+        champions.promote(client, NAMES, version(client, number))
+    for expected in ("2", "1"):
+        before = champions.champion_before(client, NAMES)
+        assert str(before.version) == expected
+        champions.choose(client, NAMES, before, "worse")
+        assert champions.champion(NAMES).version == expected
+        assert champions.is_held(client, NAMES, version(client, 3))  # it does not come back by itself
+    assert champions.champion_before(client, NAMES) is None
+
+
+def test_what_an_older_release_left_is_rolled_back_to_as_well(client):
+    for number, day in ((1, "2024-01-01"), (2, "2024-03-01"), (3, "2024-02-01")):
+        client.set_model_version_tag(NAMES.model, number, champions.PROMOTED_TAG, day)
+    client.set_registered_model_alias(NAMES.model, "champion", 2)
+    assert str(champions.champion_before(client, NAMES).version) == "3"
+    client.set_registered_model_tag(NAMES.model, champions.MOVING_TAG, "2")  # its number alone, and a kill
+    champions.settle(client, NAMES)
+    assert champions.MOVING_TAG not in client.get_registered_model(NAMES.model).tags
+    assert [each.version for each in history.changes(client, NAMES)] == ["2"]
 
 
 def test_what_a_person_chose_over_what_was_there_stays_and_a_later_version_may_come(client):
