@@ -110,6 +110,24 @@ def test_the_history_has_every_change_with_whom_and_why(client, monkeypatch):
     assert [each.until for each in found] == [*(each.since for each in found[1:]), None]
 
 
+def test_a_choice_in_mlflow_is_on_record_once_though_the_run_that_saw_it_was_killed(client, monkeypatch):
+    client.set_registered_model_alias(NAMES.model, "champion", 3)
+    real, moments = mlflow.MlflowClient.set_registered_model_tag, iter(["2026-01-01", "2026-01-02"])
+    monkeypatch.setattr(history, "now", lambda: next(moments))
+
+    def killed(self, name, tag, value):
+        if tag == champions.CHOSEN_TAG:
+            raise Killed
+        return real(self, name, tag, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "set_registered_model_tag", killed)
+        with pytest.raises(Killed):
+            champions.settle(client, NAMES)
+    champions.settle(client, NAMES)
+    assert [(each.version, each.at) for each in history.changes(client, NAMES)] == [("3", "2026-01-01")]
+
+
 def test_rolled_back_is_to_the_champion_before_and_then_to_the_one_before_that(client):
     for number in (1, 2, 3):
         client.delete_registered_model_alias(NAMES.model, "champion")
