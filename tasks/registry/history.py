@@ -51,7 +51,7 @@ def person() -> str:
 
 
 def note(client: "MlflowClient", names: Names, change: Change) -> None:
-    """Write a change down, unless the last one made the same version champion: a kill came before all was told of it."""
+    """Write a change down, unless the last one made the same version champion: a kill came before all was noted."""
     before = changes(client, names)
     if not before or before[-1].version != change.version:
         tag = f"{HISTORY_TAG}.{len(before) + 1:04}"
