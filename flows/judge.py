@@ -20,6 +20,7 @@ from tasks.registry.champion import (
     verdict_of,
     write_verdict,
 )
+from tasks.registry.served import refuse_unservable
 from tasks.registry.store import Names
 from tasks.registry.versions import OUTCOMES, SCORES, SCORES_TAG, SLICE_TAG, measured_of
 from tasks.scoring.gate import Evidence, decide
@@ -64,6 +65,7 @@ class Judge:
             if beats and not (champion and is_held(self.client, self.names, version)):
                 leading, over = version, found.get("against")
         if leading and _number(leading) != _number(champion):
+            refuse_unservable(leading)
             because = f"accepted against version {over}" if over else "the first that was accepted"
             promote(self.client, self.names, leading, because=because)
         newest = slices[-1]

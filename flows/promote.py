@@ -69,6 +69,7 @@ def day(moment: str) -> str:
 
 def _chosen(root: Path, version: str | None, because: str) -> str:
     from tasks.registry import champion as champions
+    from tasks.registry.served import refuse_unservable
     from tasks.registry.versions import find_version
 
     names = store.names_of(load_params(root / PARAMS).registry)
@@ -83,6 +84,7 @@ def _chosen(root: Path, version: str | None, because: str) -> str:
         if not chosen:
             there = f"The champion is {before}, and none was before it" if before else "No model is champion yet"
             raise BadInput(f"{there}. `perennial promote VERSION --because REASON` takes another.")
+        refuse_unservable(chosen)
         champions.choose(client, names, chosen, because)
         now = champions.champion(names)
     except store.failures() as error:

@@ -116,3 +116,12 @@ def small_params():
     reference = '\nreference:\n  "two": {previous: one/lm}\n'
     tail = tail.replace("default: solved", "default: replay")
     return head + timeline + reference + tail + "  entries: {replay: {}}\n"
+
+
+@pytest.fixture(scope="module")
+def servable():
+    """Every version is one that a server can serve; tests/registry/test_registry.py asks a real one."""
+    with pytest.MonkeyPatch.context() as patch:
+        for user in ("flows.judge", "tasks.registry.served"):
+            patch.setattr(f"{user}.refuse_unservable", lambda version: None)
+        yield

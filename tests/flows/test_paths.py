@@ -28,7 +28,7 @@ NAMES = (
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, servable):
     """One slice's model and scores, untrained and made."""
     root = tmp_path_factory.mktemp("trained") / "project"
     model, tokenizer = build(SETTINGS, [row["prompt"] for row in ROWS], seed=1)

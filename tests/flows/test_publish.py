@@ -11,7 +11,7 @@ from rich.console import Console
 from flows.promote import print_history, promote_version, roll_back
 from flows.publish import NotAccepted, NotPublished, publish_timeline
 from tasks import artifact
-from tasks.errors import BadInput
+from tasks.errors import BadInput, Corrupt
 from tasks.lm.causal import build, save
 from tasks.registry import champion as champions
 from tasks.registry import store, versions
@@ -26,7 +26,7 @@ NAMES = store.Names("perennial", "us")
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, servable):
     root = tmp_path_factory.mktemp("trained")
     for seed, name in enumerate(SLICES):
         model, tokenizer = build(SETTINGS, [row["prompt"] for row in ROWS], seed=seed)
@@ -179,6 +179,26 @@ def test_a_person_promotes_with_a_reason_that_is_kept(root):
     tags = versions.find_version(store.connect(), NAMES, "one").tags
     assert "two was rude" in tags[champions.GATE_TAG]
     assert len([tag for tag in tags if tag.startswith(f"{champions.VERDICT_TAG}.")]) >= 2  # the gate's is kept
+
+
+def test_what_a_server_could_not_serve_becomes_no_champion(root, monkeypatch):
+    publish_timeline(root)
+    client = store.connect()
+    champions.choose(client, NAMES, versions.find_version(client, NAMES, "one"), "to begin with")
+    retrain(root, "two", 31)
+
+    def refuse(version):
+        raise Corrupt(f"Version {version.version} (two) does not become champion")
+
+    for judging in ("flows.judge.refuse_unservable", "tasks.registry.served.refuse_unservable"):
+        monkeypatch.setattr(judging, refuse)
+    assert "(two) does not become champion" in str(publish_timeline(root).problem)
+    with pytest.raises(Corrupt, match="does not become champion"):
+        promote_version(root, "two", "anyway")
+    assert champions.champion(NAMES).name == "one"
+    for judging in ("flows.judge.refuse_unservable", "tasks.registry.served.refuse_unservable"):
+        monkeypatch.setattr(judging, lambda version: None)
+    assert publish_timeline(root).champion.name == "two"  # the next run tries again
 
 
 def test_a_rollback_lasts_and_the_history_tells_it(root):

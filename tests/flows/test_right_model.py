@@ -53,7 +53,7 @@ def write(folder, content):
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory):
+def database(tmp_path_factory, servable):
     """An empty registry: to make one takes seconds, to copy it none."""
     path = tmp_path_factory.mktemp("empty") / "mlflow.db"
     with pytest.MonkeyPatch.context() as patch:

@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 from tasks import artifact
-from tasks.errors import BadInput
+from tasks.errors import BadInput, Corrupt
 from tasks.lm.causal import build, load, save
 from tasks.lm.generate import answer
 from tasks.registry import champion as champions
-from tasks.registry import store, versions
+from tasks.registry import served, store, versions
 from tasks.registry.compare import print_comparison
 from tasks.registry.live import Live
 from tests.lm.conftest import ROWS, SETTINGS
@@ -106,6 +106,31 @@ def test_the_stored_model_answers_as_the_folder_does_and_holds_no_pickle(root, c
     asked = [row["prompt"] for row in ROWS[:2]]
     assert loaded.predict(asked) == [answer(model, tokenizer, each) for each in asked]
     assert not list((root / "mlruns").rglob("*.pkl"))
+
+
+def test_a_version_is_asked_as_a_server_would_have_it_before_it_becomes_champion(root, client, published, monkeypatch):
+    model, tokenizer = load(root / "models/2021/lm")
+    asked = [row["prompt"] for row in ROWS[:3]]
+    shown = [{"prompt": each, "expected": "", "answer": answer(model, tokenizer, each)} for each in asked]
+    version = published["2021"]
+    for kept, refused in ((3, False), (2, False), (1, True)):
+        samples = [*shown[:kept], *({**each, "answer": "otherwise"} for each in shown[kept:])]
+        monkeypatch.setattr(served, "measured_of", lambda version, file, samples=samples: {"samples": samples})
+        if refused:
+            with pytest.raises(
+                Corrupt, match="Version 2 .2021. does not become champion: .* it answers 1 of 3 questions"
+            ):
+                served.refuse_unservable(version)
+        else:
+            served.refuse_unservable(version)
+    monkeypatch.setattr(served, "measured_of", lambda version, file: {"samples": shown})
+    (weights,) = (root / "mlruns/made/models" / version.source.split("/")[-1]).rglob("lm/model.safetensors")
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1])
+    with pytest.raises(Corrupt, match="it can't be served"):
+        served.refuse_unservable(version)
+    weights.write_bytes(whole)
+    served.refuse_unservable(version)
 
 
 def test_the_run_has_metrics_series_plots_and_hashes(root, client, published):
