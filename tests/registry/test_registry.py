@@ -108,29 +108,36 @@ def test_the_stored_model_answers_as_the_folder_does_and_holds_no_pickle(root, c
     assert not list((root / "mlruns").rglob("*.pkl"))
 
 
-def test_a_version_is_asked_as_a_server_would_have_it_before_it_becomes_champion(root, client, published, monkeypatch):
+@pytest.fixture
+def asked(root, published, monkeypatch):
+    """Questions, and what the model of 2021 says to them."""
     model, tokenizer = load(root / "models/2021/lm")
-    asked = [row["prompt"] for row in ROWS[:3]]
-    shown = [{"prompt": each, "expected": "", "answer": answer(model, tokenizer, each)} for each in asked]
-    version = published["2021"]
-    for kept, refused in ((3, False), (2, False), (1, True)):
-        samples = [*shown[:kept], *({**each, "answer": "otherwise"} for each in shown[kept:])]
-        monkeypatch.setattr(served, "measured_of", lambda version, file, samples=samples: {"samples": samples})
-        if refused:
-            with pytest.raises(
-                Corrupt, match="Version 2 .2021. does not become champion: .* it answers 1 of 3 questions"
-            ):
-                served.refuse_unservable(version)
-        else:
-            served.refuse_unservable(version)
+    questions = [row["prompt"] for row in ROWS[:3]]
+    shown = [{"prompt": each, "expected": "", "answer": answer(model, tokenizer, each)} for each in questions]
     monkeypatch.setattr(served, "measured_of", lambda version, file: {"samples": shown})
+    return shown
+
+
+def test_a_version_is_asked_as_a_server_would_have_it_and_one_that_can_not_be_loaded_is_refused(root, published, asked):
+    version = published["2021"]
+    served.refuse_unservable(version)
     (weights,) = (root / "mlruns/made/models" / version.source.split("/")[-1]).rglob("lm/model.safetensors")
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1])
-    with pytest.raises(Corrupt, match="it can't be served"):
+    with pytest.raises(Corrupt, match="Version 2 .2021. does not become champion: as MLflow .* can't be served"):
         served.refuse_unservable(version)
     weights.write_bytes(whole)
-    served.refuse_unservable(version)
+
+
+@pytest.mark.parametrize(("otherwise", "refused"), [(0, False), (1, False), (2, True), (3, True)])
+def test_one_that_answers_otherwise_than_was_measured_is_refused(published, asked, monkeypatch, otherwise, refused):
+    said = [each["answer"] for each in asked[otherwise:]]
+    monkeypatch.setattr(served, "answers_of", lambda source, questions: ["so so"] * otherwise + said)
+    if refused:
+        with pytest.raises(Corrupt, match=f"it answers {3 - otherwise} of 3 questions as it was measured"):
+            served.refuse_unservable(published["2021"])
+    else:
+        served.refuse_unservable(published["2021"])
 
 
 def test_the_run_has_metrics_series_plots_and_hashes(root, client, published):
