@@ -65,7 +65,7 @@ class Judge:
             if beats and not (champion and is_held(self.client, self.names, version)):
                 leading, over = version, found.get("against")
         if leading and _number(leading) != _number(champion):
-            refuse_unservable(leading)
+            refuse_unservable(leading, self.gate.served)
             because = f"accepted against version {over}" if over else "the first that was accepted"
             promote(self.client, self.names, leading, because=because)
         newest = slices[-1]

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -72,8 +71,8 @@ def _chosen(root: Path, version: str | None, because: str) -> str:
     from tasks.registry.served import refuse_unservable
     from tasks.registry.versions import find_version
 
-    names = store.names_of(load_params(root / PARAMS).registry)
-    chosen: Any = None
+    params, chosen = load_params(root / PARAMS), None
+    names = store.names_of(params.registry)
     try:
         client, before = store.connect(), champions.champion(names)
         if version:
@@ -84,7 +83,7 @@ def _chosen(root: Path, version: str | None, because: str) -> str:
         if not chosen:
             there = f"The champion is {before}, and none was before it" if before else "No model is champion yet"
             raise BadInput(f"{there}. `perennial promote VERSION --because REASON` takes another.")
-        refuse_unservable(chosen)
+        refuse_unservable(chosen, params.gate.served)
         champions.choose(client, names, chosen, because)
         now = champions.champion(names)
     except store.failures() as error:

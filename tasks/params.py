@@ -207,6 +207,7 @@ class Gate(Section):
     retriever_floor: Share = 0.6
     false_ceiling: Share = 0.1
     retriever_margin: Share = 0.1
+    served: Annotated[int, Field(ge=0, strict=True)] = 4
     confidence: Annotated[float, Field(ge=0.5, lt=1, strict=True)] = 0.95
     general_margin: Annotated[float, Field(ge=0)] = 0.25
 

@@ -9,7 +9,6 @@ from typing import Any
 from tasks.errors import Corrupt
 from tasks.registry.versions import SCORES, SLICE_TAG, measured_of
 
-QUESTIONS = 4
 LEAST = 0.5  # of the answers must be what they were when they were measured; another precision changes one now and then
 PATIENCE_SECONDS = 900.0  # a model of some billions of parameters on a CPU
 ANSWERS = "answers: "
@@ -21,13 +20,19 @@ print({ANSWERS!r} + json.dumps(list(said)))
 """
 
 
-def refuse_unservable(version: Any) -> None:
-    """Load a version as a server would, and ask it a few of the questions whose answers were shown in its scores.
+def refuse_unservable(version: Any, most: int) -> None:
+    """Load a version as a server would, and ask it some of the questions whose answers were shown in its scores.
+
+    Args:
+        version: as MLflow has it.
+        most: questions at most; 0: it is not loaded.
 
     Raises:
         Corrupt: it can't be loaded, or it answers otherwise than was measured.
     """
-    samples = (measured_of(version, SCORES) or {}).get("samples", [])[:QUESTIONS]
+    if not most:
+        return
+    samples = (measured_of(version, SCORES) or {}).get("samples", [])[:most]
     questions = [sample["prompt"] for sample in samples] or ["Hello."]
     told = f"Version {version.version} ({version.tags.get(SLICE_TAG, '')}) does not become champion"
     try:

@@ -33,7 +33,8 @@ topics:
 OPEN_GATE = {  # thirty steps teach nothing that would pass
     "new_floor": 0.0, "updated_floor": 0.0, "stale_ceiling": 1.0, "reworded_floor": 0.0, "chat_floor": 0.0,
     "retained_margin": 1.0, "slice_margin": 1.0, "total_margin": 1.0, "retained_facts": 1, "override_cap": 1.0,
-    "canary_lost": 999, "canary_same": 1.0, "retriever_floor": 0.0, "retriever_margin": 1.0, "false_ceiling": 1.0,
+    "served": 0, "canary_lost": 999, "canary_same": 1.0,
+    "retriever_floor": 0.0, "retriever_margin": 1.0, "false_ceiling": 1.0,
 }  # fmt: skip
 GENERAL = "The river bends twice before it comes to the town.\n\nBees do not like wind.\n"
 

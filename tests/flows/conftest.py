@@ -123,5 +123,5 @@ def servable():
     """Every version is one that a server can serve; tests/registry/test_registry.py asks a real one."""
     with pytest.MonkeyPatch.context() as patch:
         for user in ("flows.judge", "tasks.registry.served"):
-            patch.setattr(f"{user}.refuse_unservable", lambda version: None)
+            patch.setattr(f"{user}.refuse_unservable", lambda version, most: None)
         yield

@@ -187,7 +187,8 @@ def test_what_a_server_could_not_serve_becomes_no_champion(root, monkeypatch):
     champions.choose(client, NAMES, versions.find_version(client, NAMES, "one"), "to begin with")
     retrain(root, "two", 31)
 
-    def refuse(version):
+    def refuse(version, most):
+        assert most == 4
         raise Corrupt(f"Version {version.version} (two) does not become champion")
 
     for judging in ("flows.judge.refuse_unservable", "tasks.registry.served.refuse_unservable"):
@@ -197,7 +198,7 @@ def test_what_a_server_could_not_serve_becomes_no_champion(root, monkeypatch):
         promote_version(root, "two", "anyway")
     assert champions.champion(NAMES).name == "one"
     for judging in ("flows.judge.refuse_unservable", "tasks.registry.served.refuse_unservable"):
-        monkeypatch.setattr(judging, lambda version: None)
+        monkeypatch.setattr(judging, lambda version, most: None)
     assert publish_timeline(root).champion.name == "two"  # the next run tries again
 
 

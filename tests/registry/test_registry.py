@@ -120,12 +120,12 @@ def asked(root, published, monkeypatch):
 
 def test_a_version_is_asked_as_a_server_would_have_it_and_one_that_can_not_be_loaded_is_refused(root, published, asked):
     version = published["2021"]
-    served.refuse_unservable(version)
+    served.refuse_unservable(version, 4)
     (weights,) = (root / "mlruns/made/models" / version.source.split("/")[-1]).rglob("lm/model.safetensors")
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1])
     with pytest.raises(Corrupt, match="Version 2 .2021. does not become champion: as MLflow .* can't be served"):
-        served.refuse_unservable(version)
+        served.refuse_unservable(version, 4)
     weights.write_bytes(whole)
 
 
@@ -135,9 +135,10 @@ def test_one_that_answers_otherwise_than_was_measured_is_refused(published, aske
     monkeypatch.setattr(served, "answers_of", lambda source, questions: ["so so"] * otherwise + said)
     if refused:
         with pytest.raises(Corrupt, match=f"it answers {3 - otherwise} of 3 questions as it was measured"):
-            served.refuse_unservable(published["2021"])
+            served.refuse_unservable(published["2021"], 4)
+        served.refuse_unservable(published["2021"], 0)  # it is not asked
     else:
-        served.refuse_unservable(published["2021"])
+        served.refuse_unservable(published["2021"], 4)
 
 
 def test_the_run_has_metrics_series_plots_and_hashes(root, client, published):
