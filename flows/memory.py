@@ -2,7 +2,6 @@
 
 import sqlite3
 from contextlib import AbstractContextManager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from flows.project import Verbose, console, enter
+from flows.project import Verbose, clock, console, enter
 from tasks.corpus.text import typed
 from tasks.errors import BadInput, Corrupt
 
@@ -208,8 +207,8 @@ def _unwritable(file: Path, error: Exception) -> BadInput:
 def _show(memories: "list[Memory]", otherwise: str) -> None:
     table = Table("key", "value", "since", "until", "from", "", box=None, header_style="dim")
     for each in memories:
-        until = _clock(each.expires) if each.expires else ""
-        shown = (each.key, each.value, _clock(each.created), until, each.source, "pinned" if each.pinned else "")
+        until = clock(each.expires) if each.expires else ""
+        shown = (each.key, each.value, clock(each.created), until, each.source, "pinned" if each.pinned else "")
         table.add_row(*map(_plain, shown))
     if memories:
         console.print(table)
@@ -225,10 +224,6 @@ def _plain(text: str) -> str:
     from tasks.memory.neutral import visible
 
     return escape(visible(text))
-
-
-def _clock(stamp: str) -> str:
-    return datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def _count(number: int, what: str) -> str:

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import warnings
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -52,3 +53,8 @@ def hush(verbose: bool) -> None:
         warnings.simplefilter("ignore")
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
+
+
+def clock(moment: str) -> str:
+    """A moment in ISO 8601 as people read it, in this machine's time zone: 2026-11-30 09:15."""
+    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")

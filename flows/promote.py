@@ -1,12 +1,12 @@
 """`perennial promote` and `rollback`: a person makes a version champion; `perennial history` shows all that were."""
 
-from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.project import clock
 from tasks.errors import BadInput, PerennialError, reason_of
 from tasks.params import PARAMS, load_params
 from tasks.registry import store
@@ -55,15 +55,10 @@ def print_history(root: Path, console: Console) -> None:
         raise BadInput("No champion is on record yet. `perennial run` publishes, and the gate decides.")
     table = Table(*COLUMNS, box=None, header_style="dim")
     for each in reversed(found):
-        until = day(each.until) if each.until else "now"
-        cells = (each.version or "none", each.slice, day(each.since), until, each.by, each.because)
+        until = clock(each.until) if each.until else "now"
+        cells = (each.version or "none", each.slice, clock(each.since), until, each.by, each.because)
         table.add_row(*map(escape, cells))
     console.print(table)
-
-
-def day(moment: str) -> str:
-    """A moment as people read it, in this machine's time zone: 2026-11-30 09:15."""
-    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def _chosen(root: Path, version: str | None, because: str) -> str:
@@ -78,6 +73,7 @@ def _chosen(root: Path, version: str | None, because: str) -> str:
         if version:
             chosen = find_version(client, names, version)
         elif before:
+            champions.claim(client, names)  # or nothing may be settled
             champions.settle(client, names)
             chosen = champions.champion_before(client, names)
         if not chosen:

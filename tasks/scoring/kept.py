@@ -88,7 +88,8 @@ def _worst_slice(settings: Gate, candidate: Evidence, champion: Evidence) -> Rul
     """No slice pays for the others: that which lost most fails where its facts show that this is more than the margin.
 
     Of many slices one looks bad by chance, so each bound holds with a confidence that all of them together have
-    (Bonferroni).
+    (Bonferroni); and where fewer than retained_facts say that much was lost, and the bound does not, it is no reason to
+    wait for a person.
     """
     name, lost = "change in retained facts, worst slice", defaultdict(list)
     for fact, difference in differences(candidate.outcomes, champion.outcomes, is_clean).items():
@@ -100,7 +101,8 @@ def _worst_slice(settings: Gate, candidate: Evidence, champion: Evidence) -> Rul
     found, margin = slices[worst], settings.slice_margin
     difference = sum(found) / len(found)
     lower, upper = bootstrap_bounds(found, 1 - (1 - settings.confidence) / len(slices))
-    decision: Held = "ok" if difference >= -margin else "FAILED" if upper < -margin else "undecided"
+    doubtful: Held = "undecided" if difference < -margin and len(found) >= settings.retained_facts else "ok"
+    decision: Held = "FAILED" if upper < -margin else doubtful
     note = f"{worst}, {len(found)} facts in common; the worst of {len(slices)}"
     return Rule(name, difference, -margin, (lower, upper), decision, note=note)
 

@@ -303,6 +303,10 @@ def test_the_model_of_another_project_is_left_alone(root):
         assert "belongs to another project or machine" in str(done.problem)
         with pytest.raises(champions.Owned, match=r"registry.owner: us"):
             promote_version(root, "one", "mine")
+        client.set_registered_model_alias("perennial", "champion", 1)  # which its own next run has yet to notice
+        with pytest.raises(champions.Owned, match=r"registry.owner: us"):
+            roll_back(root, None, "")
+        client.set_registered_model_alias("perennial", "champion", before[0].aliases["champion"])
         (root / "params.yaml").write_text(
             params.replace("owner: us", "owner: them").replace("model: perennial", "model: theirs")
         )
